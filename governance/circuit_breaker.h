@@ -1,0 +1,76 @@
+// Keeps callers from a thing that keeps failing: an agent, an outbound connection, an agent's external API.
+// Closed it lets everyone through; after `failures` within `window` it is open and refuses; after the
+// back-off it is half-open and lets single probes through, until `successes` of them in a row close it or one
+// failure opens it again. Pure; not thread-safe. It changes only when it is called: an open one whose
+// back-off is over stays open until somebody asks. A `now` that goes back counts as no time passed.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "protocol/duration.h"
+
+namespace kurultai {
+
+enum class BreakerState : unsigned char { closed, half_open, open };  // in the order of the gauge: 0, 1, 2
+std::string_view to_string(BreakerState state);
+
+struct BreakerSettings {
+  int failures = 3;  // at least 1, as are successes
+  Duration window = std::chrono::seconds(60);
+  int successes = 2;
+  std::vector<Duration> backoff = {std::chrono::seconds(1), std::chrono::seconds(2), std::chrono::seconds(4),
+                                   std::chrono::seconds(8)};  // the last one repeats; empty: no pause
+};
+
+struct BreakerChange {
+  BreakerState from;
+  BreakerState to;
+  bool operator==(const BreakerChange&) const = default;
+};
+
+class CircuitBreaker {
+ public:
+  explicit CircuitBreaker(BreakerSettings settings);
+
+  struct Answer {
+    bool allowed;
+    Duration retry_after{0};  // when refused: how long until asking can help, at least 1 ms
+    std::optional<BreakerChange> change = std::nullopt;  // open to half-open, with the first probe
+  };
+
+  /// Whether a call may be made now. In half-open one probe at a time: a probe without an answer is given up
+  /// after the current back-off, and another may be tried.
+  Answer acquire(TimePoint now);
+
+  /// How a call ended. Answers that come while it is open, or half-open without a probe under way, are late
+  /// ones of calls from before, and change nothing.
+  std::optional<BreakerChange> success(TimePoint now);
+  /// Failures count while the oldest of `failures` is at most `window` old; successes between them clear
+  /// nothing.
+  std::optional<BreakerChange> failure(TimePoint now);
+
+  BreakerState state() const { return state_; }
+
+ private:
+  TimePoint never_back(TimePoint now);
+  Duration current_backoff() const;
+  std::optional<TimePoint> refuses_since() const;
+  BreakerChange enter(BreakerState state);
+  BreakerChange reopen(TimePoint now);
+
+  BreakerSettings settings_;
+  BreakerState state_ = BreakerState::closed;
+  std::deque<TimePoint> failures_;  // while closed, the newest; fewer than settings_.failures
+  TimePoint opened_at_;
+  std::optional<TimePoint> probe_since_;
+  int successes_in_row_ = 0;
+  std::size_t step_ = 0;  // of the back-off
+  TimePoint latest_ = TimePoint::min();
+  TimePoint::duration lag_{0};  // by how much the clock has gone back so far
+};
+
+}  // namespace kurultai

@@ -1,0 +1,55 @@
+#include "governance/placement.h"
+
+#include <algorithm>
+
+namespace kurultai {
+namespace {
+
+using Standing = WorkerView::Standing;
+
+// The worker for which `fits` is true and that no other such one beats; nullptr when there is none.
+template <typename Fits, typename Beats>
+const WorkerView* best(std::span<const WorkerView> workers, Fits fits, Beats beats) {
+  const WorkerView* found = nullptr;
+  for (const WorkerView& worker : workers) {
+    if (fits(worker) && (found == nullptr || beats(worker, *found))) found = &worker;
+  }
+  return found;
+}
+
+const WorkerView* warmest_idle(std::string_view agent, std::span<const WorkerView> workers) {
+  return best(
+      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && w.agent == agent; },
+      [](const WorkerView& a, const WorkerView& b) { return a.idle_since > b.idle_since; });
+}
+
+const WorkerView* with_free_slot(std::string_view agent, std::span<const WorkerView> workers) {
+  return best(
+      workers,
+      [&](const WorkerView& w) {
+        return w.standing == Standing::busy && w.agent == agent && w.free_slots > 0;
+      },
+      [](const WorkerView& a, const WorkerView& b) { return a.free_slots > b.free_slots; });
+}
+
+const WorkerView* longest_idle_of_others(std::string_view agent, std::span<const WorkerView> workers) {
+  return best(
+      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && w.agent != agent; },
+      [](const WorkerView& a, const WorkerView& b) { return a.idle_since < b.idle_since; });
+}
+
+}  // namespace
+
+Placement place(std::string_view agent, std::span<const WorkerView> workers, int max_workers) {
+  if (const auto* worker = warmest_idle(agent, workers)) return UseWorker{worker->worker_id};
+  if (const auto* worker = with_free_slot(agent, workers)) return UseWorker{worker->worker_id};
+
+  const auto count = std::ssize(workers);
+  if (count < max_workers) return SpawnWorker{};
+  const auto ending = std::ranges::count(workers, Standing::ending, &WorkerView::standing);
+  if (count - ending < max_workers) return WaitForWorker{};
+  if (const auto* worker = longest_idle_of_others(agent, workers)) return YieldWorker{worker->worker_id};
+  return WaitForWorker{};
+}
+
+}  // namespace kurultai

@@ -1,0 +1,38 @@
+// Which worker gets the next task. Pure: the pool shows its workers, the answer says what to do.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "protocol/duration.h"
+
+namespace kurultai {
+
+struct WorkerView {
+  std::string worker_id;
+  std::string agent;
+  enum class Standing { starting, idle, busy, ending } standing = Standing::idle;
+  int free_slots = 0;  // of a busy worker with `concurrency`
+  TimePoint idle_since;
+};
+
+struct UseWorker {
+  std::string worker_id;
+};
+struct SpawnWorker {};
+struct YieldWorker {  // end this idle worker of another agent; its place is free when it is gone
+  std::string worker_id;
+};
+struct WaitForWorker {};
+using Placement = std::variant<UseWorker, SpawnWorker, YieldWorker, WaitForWorker>;
+
+/// An idle worker of the agent first (the one idle for the shortest time: warmest), then a free slot of a
+/// busy one (the one with most of them free), then a new worker while there are fewer than `max_workers`
+/// (those that are ending count), then the place of another agent's idle worker (the one idle longest). While
+/// a place is on its way already, because a worker is ending, no further one yields: else asking again would
+/// end them all.
+Placement place(std::string_view agent, std::span<const WorkerView> workers, int max_workers);
+
+}  // namespace kurultai

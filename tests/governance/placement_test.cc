@@ -1,0 +1,79 @@
+#include "governance/placement.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace kurultai {
+namespace {
+
+using namespace std::chrono_literals;
+using enum WorkerView::Standing;
+
+WorkerView idle_worker(std::string id, std::string agent, Duration since = 0s) {
+  return {std::move(id), std::move(agent), idle, 0, TimePoint(since)};
+}
+WorkerView busy_worker(std::string id, std::string agent, int free_slots = 0) {
+  return {std::move(id), std::move(agent), busy, free_slots, {}};
+}
+WorkerView worker_that_is(WorkerView::Standing standing, std::string id, std::string agent) {
+  return {std::move(id), std::move(agent), standing, 1, {}};
+}
+
+std::string text_of(const Placement& placement) {
+  struct Text {
+    std::string operator()(const UseWorker& p) const { return "use " + p.worker_id; }
+    std::string operator()(const SpawnWorker&) const { return "spawn"; }
+    std::string operator()(const YieldWorker& p) const { return "yield " + p.worker_id; }
+    std::string operator()(const WaitForWorker&) const { return "wait"; }
+  };
+  return std::visit(Text{}, placement);
+}
+
+TEST_CASE("a task of agent a goes to the best place there is") {
+  const struct {
+    const char* why;
+    std::vector<WorkerView> workers;
+    int max_workers;
+    const char* answer;
+  } table[] = {
+      {"no worker yet", {}, 2, "spawn"},
+      {"no worker allowed", {}, 0, "wait"},
+      {"a limit below nothing", {}, -1, "wait"},
+      {"an idle one of its own", {idle_worker("1", "a")}, 2, "use 1"},
+      {"room for one beside another agent's", {idle_worker("1", "b")}, 2, "spawn"},
+      {"the warmest",
+       {idle_worker("1", "a", 1s), idle_worker("2", "a", 3s), idle_worker("3", "a", 2s)},
+       3,
+       "use 2"},
+      {"equally warm: the first", {idle_worker("1", "a", 1s), idle_worker("2", "a", 1s)}, 2, "use 1"},
+      {"idle before a free slot", {busy_worker("1", "a", 3), idle_worker("2", "a")}, 2, "use 2"},
+      {"a free slot before a new worker", {busy_worker("1", "a", 1)}, 2, "use 1"},
+      {"most free slots", {busy_worker("1", "a", 1), busy_worker("2", "a", 2)}, 2, "use 2"},
+      {"no slot free", {busy_worker("1", "a", 0)}, 2, "spawn"},
+      {"another agent's slots are none", {busy_worker("1", "b", 4)}, 1, "wait"},
+      {"all busy", {busy_worker("1", "a"), busy_worker("2", "b")}, 2, "wait"},
+      {"one below the limit", {busy_worker("1", "a"), busy_worker("2", "b")}, 3, "spawn"},
+      {"another's idle one yields", {busy_worker("1", "a"), idle_worker("2", "b")}, 2, "yield 2"},
+      {"the one idle longest yields", {idle_worker("1", "b", 2s), idle_worker("2", "c", 1s)}, 2, "yield 2"},
+      {"more workers than allowed now", {busy_worker("1", "a"), idle_worker("2", "b")}, 1, "yield 2"},
+      {"ending ones count", {worker_that_is(ending, "1", "b"), busy_worker("2", "a")}, 2, "wait"},
+      {"ending ones take no task", {worker_that_is(ending, "1", "a")}, 1, "wait"},
+      {"a place is on its way", {worker_that_is(ending, "1", "b"), idle_worker("2", "b")}, 2, "wait"},
+      {"the place on its way is not enough",
+       {worker_that_is(ending, "1", "b"), idle_worker("2", "b"), busy_worker("3", "a")},
+       1,
+       "yield 2"},
+      {"starting ones count and take no task", {worker_that_is(starting, "1", "a")}, 1, "wait"},
+      {"starting ones do not stop a new one", {worker_that_is(starting, "1", "a")}, 2, "spawn"},
+      {"starting ones do not yield", {worker_that_is(starting, "1", "b")}, 1, "wait"},
+  };
+  for (const auto& row : table) {
+    CAPTURE(row.why);
+    CHECK(text_of(place("a", row.workers, row.max_workers)) == row.answer);
+  }
+}
+
+}  // namespace
+}  // namespace kurultai
