@@ -1,0 +1,113 @@
+// What an operator sets, as types. The comment behind a field is its key in memory.yaml.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "governance/circuit_breaker.h"
+#include "governance/pressure.h"
+#include "governance/task_queue.h"
+#include "protocol/bytes.h"
+#include "protocol/duration.h"
+#include "protocol/words.h"
+
+namespace kurultai {
+
+enum class AgentProtocol { jsonl, exec };
+enum class OutputKind { text, json };  // what an exec agent's stdout is
+enum class OnChildOom { fail, warn };  // when the kernel killed a process of the tree for the cap
+enum class MonitoringTier { production, development, disabled };
+
+struct AgentConfig {
+  std::string name;
+  AgentProtocol protocol = AgentProtocol::jsonl;
+  std::vector<std::string> command;     // argv; an exec agent's may hold {field}
+  std::optional<Bytes> memory_limit;    // absent: workers.memory_limit
+  std::optional<Bytes> memory_warning;  // absent: workers.memory_warning, at most the limit
+  bool preemptable = true;
+  bool idempotent = true;
+  Duration timeout{std::chrono::hours(1)};
+  Duration start_timeout{std::chrono::seconds(30)};
+  Duration stall_timeout{0};  // 0: none. Without progress for so long: `stalled`
+  Duration grace{std::chrono::seconds(5)};
+  int retries = 0;
+  int max_tasks = 0;  // a worker is recycled after so many; 0: never
+  int max_preemptions = 10;
+  int concurrency = 1;                     // slots of one worker; exec agents have one
+  std::map<std::string, std::string> env;  // added to the allow-list
+  std::vector<std::string> env_pass;       // names that pass besides; "*" passes all
+  std::string cwd;                         // empty: the supervisor's
+  std::string user;                        // empty: the supervisor's own; "auto"; or a name or uid
+  OutputKind output = OutputKind::text;
+  OnChildOom on_child_oom = OnChildOom::fail;
+  int max_processes = 512;  // pids.max of the worker's group; 0: no limit
+};
+
+struct MemoryConfig {
+  std::optional<Bytes> budget = gibibytes(1);  // nullopt: auto
+  Thresholds thresholds;                       // thresholds.{skip_heartbeats,preempt,reject,kill}, hysteresis
+  Duration check_interval{5000};
+  MonitoringTier monitoring_tier = MonitoringTier::production;
+  std::string cgroup_parent = "self";
+};
+
+struct WorkersConfig {
+  int max = 2;
+  Bytes memory_limit = mebibytes(512);
+  Bytes memory_warning = mebibytes(300);
+  Duration idle_timeout{std::chrono::minutes(5)};
+  int max_restarts_per_hour = 10;
+};
+
+struct GatewayConfig {
+  std::string listen = "127.0.0.1:7717";  // or none
+  Bytes max_body = mebibytes(1);
+  std::string token_file;  // empty: STATE/token
+  bool auth = true;        // auth: token | none (loopback only)
+};
+
+struct IpcConfig {
+  Bytes max_line = mebibytes(1);
+};
+
+struct StoreConfig {
+  Duration retention{std::chrono::hours(24 * 7)};
+  int max_finished = 1000;          // finished tasks that are kept, the newest
+  Bytes max_result = gibibytes(1);  // of one task
+  Bytes max_log = kibibytes(64);    // of one task: the newest bytes are kept
+};
+
+struct ExecConfig {
+  bool allow = false;                 // `kurultai exec` and `run`: commands that the client names
+  std::vector<std::string> env_pass;  // as an agent's; no key: `kurultaid --private` passes all
+};
+
+struct FeatureFlags {  // FF_… in the environment only, on unless `false`
+  bool memory_governance = true;
+  bool worker_pool = true;
+  bool circuit_breakers = true;
+};
+
+struct Config {
+  Config() = default;  // no aggregate: g++ 12 warns of a `Config{}` otherwise, without reason
+  MemoryConfig memory;
+  WorkersConfig workers;
+  QueueLimits queue;  // queue.max_depth, queue.limits.{critical…}
+  std::map<std::string, AgentConfig> agents;
+  BreakerSettings circuit_breakers;  // of agents and of what they call
+  GatewayConfig gateway;
+  IpcConfig ipc;
+  StoreConfig store;
+  ExecConfig exec;
+  FeatureFlags flags;
+};
+
+/// The limits an agent's workers get when its own are absent.
+Bytes memory_limit_of(const AgentConfig& agent, const Config& config);
+Bytes memory_warning_of(const AgentConfig& agent, const Config& config);
+
+}  // namespace kurultai

@@ -1,0 +1,271 @@
+#include "config/settings.h"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+#include <utility>
+
+#include "config/setting_types.h"
+
+namespace kurultai {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// One row. `access` gives the field of a Config or a const Config.
+template <typename Root, typename Type, typename Access>
+Setting<Root> row(std::string path, Applies applies, std::string about, const Type& type, Access access) {
+  Setting<Root> setting;
+  setting.path = std::move(path);
+  setting.about = std::move(about);
+  setting.applies = applies;
+  const Json schema = type.schema();
+  setting.structured = schema.contains("type") && (schema["type"] == "array" || schema["type"] == "object");
+  setting.read = [type, access](const YamlNode& node, Root& root, const Refuse& refuse) {
+    using Field = std::remove_reference_t<decltype(access(root))>;
+    if (auto value = type.read(node, refuse)) access(root) = static_cast<Field>(*std::move(value));
+  };
+  setting.print = [type, access](const Root& root) { return type.print(access(root)); };
+  setting.schema = [type] { return type.schema(); };
+  return setting;
+}
+
+constexpr Applies live = Applies::live;
+constexpr Applies at_restart = Applies::at_restart;
+
+constexpr std::int64_t many = 1'000'000;
+constexpr Bytes largest = gibibytes(1 << 20);
+constexpr Duration longest{hours(24 * 3650)};
+
+constexpr Size any_size{{0}, largest};
+constexpr Size worker_size{mebibytes(1), largest};
+constexpr TimeSpan from_zero{Duration(0), longest};
+constexpr TimeSpan above_zero{milliseconds(1), longest};
+
+/// The way to a field of a Config or a const Config: the members to go through.
+template <typename... Members>
+auto field(Members... members) {
+  return [=](auto& root) -> auto& { return (root.*....*members); };
+}
+
+template <typename Type, typename Access>
+void add(std::vector<Setting<Config>>& table, std::string path, Applies applies, std::string about,
+         const Type& type, Access access) {
+  table.push_back(row<Config>(std::move(path), applies, std::move(about), type, access));
+}
+
+void add_threshold(std::vector<Setting<Config>>& table, Threshold threshold, std::string about) {
+  const auto index = static_cast<std::size_t>(threshold);
+  add(table, "memory.thresholds." + std::string(to_string(threshold)), live, std::move(about), Share{false},
+      [index](auto& root) -> auto& { return root.memory.thresholds.ratio[index]; });
+}
+
+void add_memory(std::vector<Setting<Config>>& table) {
+  add(table, "memory.budget", live,
+      "What all workers and the supervisor may use together; auto: what the machine gives",
+      SizeOr{{mebibytes(16), largest}, "auto"}, field(&Config::memory, &MemoryConfig::budget));
+  add_threshold(table, Threshold::skip_heartbeats, "Share of the budget above which heartbeats are skipped");
+  add_threshold(table, Threshold::preempt,
+                "Share of the budget above which the least important task gives way");
+  add_threshold(table, Threshold::reject, "Share of the budget above which new tasks are refused");
+  add_threshold(table, Threshold::kill, "Share of the budget above which the least important task is killed");
+  add(table, "memory.hysteresis", live, "How much lower than where it fired a threshold clears", Share{true},
+      field(&Config::memory, &MemoryConfig::thresholds, &Thresholds::hysteresis));
+  add(table, "memory.check_interval", live, "The slow tick of readings; the kernel's events act at once",
+      TimeSpan{milliseconds(10), hours(1)}, field(&Config::memory, &MemoryConfig::check_interval));
+  add(table, "memory.monitoring_tier", live, "How closely workers are watched for leaks",
+      Choice<MonitoringTier>{{{"production", MonitoringTier::production},
+                              {"development", MonitoringTier::development},
+                              {"disabled", MonitoringTier::disabled}}},
+      field(&Config::memory, &MemoryConfig::monitoring_tier));
+  add(table, "memory.cgroup_parent", at_restart,
+      "The control group to work in: self is the one the supervisor was started in, / the controller's root",
+      Text{"self or a path", cgroup_parent, "^(self|/(?!(.*/)?\\.\\.(/|$)).*)$"},
+      field(&Config::memory, &MemoryConfig::cgroup_parent));
+}
+
+void add_workers(std::vector<Setting<Config>>& table) {
+  add(table, "workers.max", live, "How many workers there are at most, of all agents together",
+      WholeNumber{1, 1024}, field(&Config::workers, &WorkersConfig::max));
+  add(table, "workers.memory_limit", live, "The cap of a worker whose agent has none of its own", worker_size,
+      field(&Config::workers, &WorkersConfig::memory_limit));
+  add(table, "workers.memory_warning", live, "A worker above it is reported; at most the limit", any_size,
+      field(&Config::workers, &WorkersConfig::memory_warning));
+  add(table, "workers.idle_timeout", live, "A worker without work ends after this", from_zero,
+      field(&Config::workers, &WorkersConfig::idle_timeout));
+  add(table, "workers.max_restarts_per_hour", live,
+      "Abnormal ends of an agent's workers in an hour before it has to wait", WholeNumber{0, many},
+      field(&Config::workers, &WorkersConfig::max_restarts_per_hour));
+}
+
+void add_queue(std::vector<Setting<Config>>& table) {
+  add(table, "queue.max_depth", live, "How many tasks may wait", WholeNumber{1, many},
+      field(&Config::queue, &QueueLimits::max_depth));
+  for (const Priority priority : all_priorities) {
+    const auto index = static_cast<std::size_t>(priority);
+    const std::string name(to_string(priority));
+    add(table, "queue.limits." + name, live,
+        "How many tasks of priority " + name + " may wait; at most max_depth count", WholeNumber{0, many},
+        [index](auto& root) -> auto& { return root.queue.per_level[index]; });
+  }
+}
+
+void add_breakers(std::vector<Setting<Config>>& table) {
+  add(table, "circuit_breakers.failures", live, "So many failures in `window` open a breaker",
+      WholeNumber{1, 1000}, field(&Config::circuit_breakers, &BreakerSettings::failures));
+  add(table, "circuit_breakers.window", live, "The time in which failures are counted", above_zero,
+      field(&Config::circuit_breakers, &BreakerSettings::window));
+  add(table, "circuit_breakers.successes", live, "So many successes in a row close a half-open breaker",
+      WholeNumber{1, 1000}, field(&Config::circuit_breakers, &BreakerSettings::successes));
+  add(table, "circuit_breakers.backoff", live,
+      "How long a breaker stays open: the first time, the second, and so on", TimeSpans{above_zero, 32},
+      field(&Config::circuit_breakers, &BreakerSettings::backoff));
+}
+
+void add_gateway(std::vector<Setting<Config>>& table) {
+  add(table, "gateway.listen", at_restart, "HOST:PORT of HTTP, or none for the Unix socket alone",
+      Text{"HOST:PORT or none", listen_address, "^(none|(\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9.-]+):[0-9]+)$"},
+      field(&Config::gateway, &GatewayConfig::listen));
+  add(table, "gateway.max_body", live, "The largest JSON body of a request", Size{kibibytes(1), gibibytes(1)},
+      field(&Config::gateway, &GatewayConfig::max_body));
+  add(table, "gateway.token_file", at_restart,
+      "Where the bearer token stands; \"\": token in the state directory", Text{"a path", any_text, ""},
+      field(&Config::gateway, &GatewayConfig::token_file));
+  add(table, "gateway.auth", at_restart, "token, or none to do without on a loopback address",
+      Choice<bool>{{{"token", true}, {"none", false}}}, field(&Config::gateway, &GatewayConfig::auth));
+}
+
+void add_rest(std::vector<Setting<Config>>& table) {
+  add(table, "ipc.max_line", at_restart, "The longest line an agent may send",
+      Size{kibibytes(1), gibibytes(1)}, field(&Config::ipc, &IpcConfig::max_line));
+  add(table, "store.retention", live, "Finished tasks are forgotten after this", above_zero,
+      field(&Config::store, &StoreConfig::retention));
+  add(table, "store.max_finished", live, "How many finished tasks are kept, the newest",
+      WholeNumber{1, 10 * many}, field(&Config::store, &StoreConfig::max_finished));
+  add(table, "store.max_result", live, "The largest result of a task", any_size,
+      field(&Config::store, &StoreConfig::max_result));
+  add(table, "store.max_log", live, "How much log of a task is kept, the newest", any_size,
+      field(&Config::store, &StoreConfig::max_log));
+  add(table, "exec.allow", live, "Whether clients may name commands themselves (kurultai exec)", Flag{},
+      field(&Config::exec, &ExecConfig::allow));
+}
+
+std::vector<Setting<Config>> make_config_settings() {
+  std::vector<Setting<Config>> table;
+  add_memory(table);
+  add_workers(table);
+  add_queue(table);
+  add_breakers(table);
+  add_gateway(table);
+  add_rest(table);
+  return table;
+}
+
+template <typename Type, typename Access>
+void add(std::vector<Setting<AgentConfig>>& table, std::string path, std::string about, const Type& type,
+         Access access) {
+  table.push_back(row<AgentConfig>(std::move(path), live, std::move(about), type, access));
+}
+
+void add_program(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "protocol",
+      "jsonl: speaks the agent protocol and stays warm; exec: any command, run once per task",
+      Choice<AgentProtocol>{{{"jsonl", AgentProtocol::jsonl}, {"exec", AgentProtocol::exec}}},
+      field(&AgentConfig::protocol));
+  add(table, "command",
+      "The program and its arguments; of an exec agent they may hold {field} of the payload",
+      Texts{{"a word", any_text, ""}, false}, field(&AgentConfig::command));
+  add(table, "env", "Variables that the agent gets besides the allowed ones", Variables{},
+      field(&AgentConfig::env));
+  add(table, "env_pass", "Names of the supervisor's variables that the agent gets too; \"*\" for all",
+      Texts{{"a name", variable_name_or_all, "^(\\*|[A-Za-z_][A-Za-z0-9_]{0,254})$"}, true},
+      field(&AgentConfig::env_pass));
+  add(table, "cwd", "Where it runs; \"\": where the supervisor was started", Text{"a path", any_text, ""},
+      field(&AgentConfig::cwd));
+  add(table, "user", "The account it runs as; \"\": the supervisor's own; auto: one for each worker",
+      Text{"a user's name or number", account, "^([A-Za-z0-9_.$][A-Za-z0-9_.$-]{0,63})?$"},
+      field(&AgentConfig::user));
+  add(table, "output", "What an exec agent's stdout is",
+      Choice<OutputKind>{{{"text", OutputKind::text}, {"json", OutputKind::json}}},
+      field(&AgentConfig::output));
+}
+
+void add_caps(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "memory_limit", "The cap of a worker; absent: workers.memory_limit", SizeOr{worker_size, ""},
+      field(&AgentConfig::memory_limit));
+  add(table, "memory_warning", "A worker above it is reported; absent: workers.memory_warning",
+      SizeOr{any_size, ""}, field(&AgentConfig::memory_warning));
+  add(table, "max_processes", "How many processes and threads a worker may have; 0: any number",
+      WholeNumber{0, 4 * many}, field(&AgentConfig::max_processes));
+  add(table, "on_child_oom", "Whether a task fails when the kernel killed a child process for the cap",
+      Choice<OnChildOom>{{{"fail", OnChildOom::fail}, {"warn", OnChildOom::warn}}},
+      field(&AgentConfig::on_child_oom));
+}
+
+void add_times(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "timeout", "How long a task may run", above_zero, field(&AgentConfig::timeout));
+  add(table, "start_timeout", "How long a worker may take until READY", above_zero,
+      field(&AgentConfig::start_timeout));
+  add(table, "stall_timeout", "How long a task may run without progress; 0: any time", from_zero,
+      field(&AgentConfig::stall_timeout));
+  add(table, "grace", "The time between asking to end and killing", TimeSpan{Duration(0), hours(1)},
+      field(&AgentConfig::grace));
+}
+
+void add_conduct(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "preemptable", "Whether its tasks may be preempted for more important ones", Flag{},
+      field(&AgentConfig::preemptable));
+  add(table, "idempotent", "Whether a task may run again after it was cut off", Flag{},
+      field(&AgentConfig::idempotent));
+  add(table, "retries", "How often a failed task is tried again", WholeNumber{0, 1000},
+      field(&AgentConfig::retries));
+  add(table, "max_tasks", "A worker is replaced after so many tasks; 0: never", WholeNumber{0, 1000 * many},
+      field(&AgentConfig::max_tasks));
+  add(table, "max_preemptions", "How often a task may be sent back before it fails", WholeNumber{0, 1000},
+      field(&AgentConfig::max_preemptions));
+  add(table, "concurrency", "How many tasks a worker runs at once; exec agents: 1", WholeNumber{1, 1024},
+      field(&AgentConfig::concurrency));
+}
+
+std::vector<Setting<AgentConfig>> make_agent_settings() {
+  std::vector<Setting<AgentConfig>> table;
+  add_program(table);
+  add_caps(table);
+  add_times(table);
+  add_conduct(table);
+  return table;
+}
+
+bool is_plain(unsigned char c) { return std::isalnum(c) != 0; }
+
+}  // namespace
+
+const std::vector<Setting<Config>>& config_settings() {
+  static const std::vector<Setting<Config>> table = make_config_settings();
+  return table;
+}
+
+const std::vector<Setting<AgentConfig>>& agent_settings() {
+  static const std::vector<Setting<AgentConfig>> table = make_agent_settings();
+  return table;
+}
+
+std::string wrong_agent_name(std::string_view name) {
+  if (name == reserved_agent) return "the name exec is reserved for commands that clients name";
+  const bool good = !name.empty() && name.size() <= 64 && name != "." && name != ".." &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return is_plain(c) || c == '_' || c == '.' || c == '-';
+                    });
+  if (good) return {};
+  return quoted(name) + " is no name for an agent: 1 to 64 letters, digits, _, . and -";
+}
+
+std::string variable_of(std::string_view path) {
+  std::string name = "KURULTAI_";
+  for (const unsigned char c : path) name += is_plain(c) ? static_cast<char>(std::toupper(c)) : '_';
+  return name;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,130 @@
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <set>
+
+#include "config/load.h"
+#include "config/setting_types.h"
+#include "config/settings.h"
+
+namespace kurultai {
+namespace {
+
+/// With the sizes in effect: what an agent left out is what its workers get from elsewhere.
+Json agent_to_json(const AgentConfig& agent, const Config& config) {
+  Json shown = Json::object();
+  for (const auto& setting : agent_settings()) shown[setting.path] = setting.print(agent);
+  shown["memory_limit"] = Size::print(memory_limit_of(agent, config));
+  shown["memory_warning"] = Size::print(memory_warning_of(agent, config));
+  return shown;
+}
+
+/// `memory.budget` as the JSON pointer /memory/budget.
+Json::json_pointer pointer_of(std::string path) {
+  std::replace(path.begin(), path.end(), '.', '/');
+  return Json::json_pointer("/" + path);
+}
+
+Json to_json(const Config& config) {
+  Json shown = Json::object();
+  for (const auto& setting : config_settings()) shown[pointer_of(setting.path)] = setting.print(config);
+  shown["agents"] = Json::object();
+  for (const auto& [name, agent] : config.agents) shown["agents"][name] = agent_to_json(agent, config);
+  return shown;
+}
+
+/// Bytes that are not UTF-8 cannot come from a file; a Config made by a program may hold them.
+std::string to_text(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+bool all_of(std::string_view text, std::string_view more) {
+  return std::all_of(text.begin(), text.end(), [more](unsigned char c) {
+    return std::isalnum(c) != 0 || more.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+}
+
+/// 512MiB, 250ms: text to every reader of YAML. Not 1e5 and 0x1f, which are numbers to some.
+bool is_quantity(std::string_view text) {
+  const std::size_t unit = text.find_first_not_of("0123456789.");
+  return unit != std::string_view::npos && unit > 0 &&
+         std::string_view("BKMGTPkmgtpsdh").find(text[unit]) != std::string_view::npos &&
+         text.find_first_of("0123456789.", unit) == std::string_view::npos && all_of(text, ".");
+}
+
+/// Words that YAML 1.1 or 1.2 takes for something else than text.
+bool is_special(std::string_view text) {
+  constexpr std::array<std::string_view, 9> words = {"true", "false", "null", "yes", "no",
+                                                     "on",   "off",   "y",    "n"};
+  std::string lower(text);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return std::find(words.begin(), words.end(), lower) != words.end();
+}
+
+bool needs_no_quotes(std::string_view text) {
+  if (text.empty()) return false;
+  if (std::isdigit(static_cast<unsigned char>(text[0])) != 0) return is_quantity(text);
+  const bool starts_right = std::isalpha(static_cast<unsigned char>(text[0])) != 0 || text[0] == '/';
+  return starts_right && all_of(text, "_./-") && !is_special(text);
+}
+
+/// Text in double quotes is the same in JSON and YAML.
+std::string scalar_to_yaml(const Json& value) {
+  if (value.is_string() && needs_no_quotes(value.get_ref<const std::string&>()))
+    return value.get<std::string>();
+  return to_text(value);
+}
+
+void list_to_yaml(const Json& list, std::string& out) {
+  const char* before = "[";
+  for (const Json& item : list) {
+    out.append(before).append(scalar_to_yaml(item));
+    before = ", ";
+  }
+  out += list.empty() ? "[]" : "]";
+}
+
+void map_to_yaml(const Json& map, const std::string& indent, std::string& out) {
+  for (const auto& [key, value] : map.items()) {
+    out.append(indent).append(scalar_to_yaml(key)).append(":");
+    if (value.is_object() && !value.empty()) {
+      out += "\n";
+      map_to_yaml(value, indent + "  ", out);
+      continue;
+    }
+    out += " ";
+    if (value.is_array()) {
+      list_to_yaml(value, out);
+    } else {
+      out += scalar_to_yaml(value);  // {} too
+    }
+    out += "\n";
+  }
+}
+
+}  // namespace
+
+ConfigChange compare(const Config& before, const Config& after) {
+  ConfigChange change;
+  for (const auto& setting : config_settings()) {
+    if (setting.print(before) == setting.print(after)) continue;
+    (setting.applies == Applies::live ? change.live : change.needs_restart).push_back(setting.path);
+  }
+  const Json old_agents = to_json(before)["agents"], new_agents = to_json(after)["agents"];
+  std::set<std::string> names;
+  for (const auto& agent : before.agents) names.insert(agent.first);
+  for (const auto& agent : after.agents) names.insert(agent.first);
+  for (const std::string& name : names) {
+    if (old_agents.value(name, Json()) != new_agents.value(name, Json()))
+      change.live.push_back("agents." + name);
+  }
+  return change;
+}
+
+std::string config_to_json(const Config& config) { return to_text(to_json(config)); }
+
+std::string config_to_yaml(const Config& config) {
+  std::string text;
+  map_to_yaml(to_json(config), "", text);
+  return text;
+}
+
+}  // namespace kurultai
