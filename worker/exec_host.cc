@@ -1,0 +1,316 @@
+#include "worker/exec_host.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "protocol/codec.h"
+#include "protocol/line_splitter.h"
+#include "worker/command.h"
+#include "worker/descendants.h"
+#include "worker/fd.h"
+#include "worker/verdict.h"
+
+namespace kurultai {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::size_t max_line = 64 << 20;  // from the supervisor, which has limits of its own
+constexpr Duration kill_patience{5000};
+// Between a command's exit and the sweep: `cmd > >(tee log)` and the like end by themselves, with their
+// output.
+constexpr Duration settle_time{50};
+
+class ExecHost {
+ public:
+  ExecHost(const Launch& launch, pid_t parent, Fd signals)
+      : launch_(launch), parent_(parent), signals_(std::move(signals)) {}
+
+  int run();
+
+ private:
+  // Of the one command: under way; sent SIGTERM; sent SIGKILL; ended, while others of its tree have not.
+  enum class Stage { idle, running, stopping, killing, settling };
+
+  void turn();
+  void collect();
+  void on_signals();
+  void reap();
+  void read_messages();
+  void on_line(LineSplitter::Line line);
+  void on(TaskMessage task);
+  void on(const Cancel& cancel);
+  void on(const Preempt& preempt);
+  void on(const Shutdown& shutdown);
+  void on(const Ping& ping) { send(Pong{ping.seq}); }
+  void on(const Noise&) { warn("a line that is no message"); }
+  void on(const Malformed& malformed) { warn(malformed.why); }
+  void on(const auto&) {}  // meant for agents that keep something
+
+  void stop(Stop why, Duration grace);
+  void kill();
+  void on_deadline();
+  void sweep_and_finish();
+  void finish();
+  void leave(Duration grace);
+  void end_at_once();
+
+  bool is_running(const std::string& task_id) const {
+    return command_ && command_->task().task_id == task_id;
+  }
+  void enter(Stage stage, Duration limit);
+  int poll_timeout() const;
+  void send(const FromAgent& message);
+  void warn(const std::string& message) { send(Log{"warn", "exec host: " + message}); }
+
+  const Launch& launch_;
+  pid_t parent_;
+  Fd signals_;
+  Fd nothing_{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+  LineSplitter lines_{max_line};
+
+  Stage stage_ = Stage::idle;
+  std::optional<TimePoint> deadline_;  // of the stage
+  std::optional<Command> command_;
+  Ended ended_;  // filled in as things become known
+  bool leaving_ = false;
+  bool supervisor_gone_ = false;
+  std::optional<int> exit_status_;
+};
+
+int ExecHost::run() {
+  send(Ready{protocol_version, "exec"});
+  while (!exit_status_) {
+    turn();
+    if (supervisor_gone_) end_at_once();
+  }
+  return *exit_status_;
+}
+
+void ExecHost::turn() {
+  pollfd fds[] = {{STDIN_FILENO, POLLIN, 0},
+                  {signals_.get(), POLLIN, 0},
+                  {command_ ? command_->input_fd() : -1, POLLOUT, 0},
+                  {command_ ? command_->output_fd() : -1, POLLIN, 0}};
+  if (::poll(fds, std::size(fds), poll_timeout()) < 0) return;
+  // The command's pipes first: the signals may end it.
+  if (fds[3].revents != 0) collect();
+  if (fds[2].revents != 0) command_->feed();
+  if (fds[1].revents != 0) on_signals();
+  if (fds[0].revents != 0) read_messages();
+  on_deadline();
+}
+
+void ExecHost::collect() {
+  const auto collected = command_->collect();
+  if (collected) return;
+  ended_.output_trouble = collected.error().message;
+  if (stage_ == Stage::running || stage_ == Stage::stopping) kill();
+}
+
+void ExecHost::on_signals() {
+  signalfd_siginfo signals[4];
+  const ssize_t size = ::read(signals_.get(), signals, sizeof signals);
+  for (ssize_t at = 0; at < size / static_cast<ssize_t>(sizeof *signals); ++at) {
+    if (signals[at].ssi_signo != SIGTERM) continue;
+    if (::getppid() != parent_) {
+      supervisor_gone_ = true;
+    } else {
+      leave(command_ ? command_->task().grace : Duration{0});
+    }
+  }
+  reap();
+}
+
+void ExecHost::reap() {
+  bool ended = false;
+  pid_t pid = 0;
+  int status = 0;
+  rusage usage{};
+  while ((pid = ::wait4(-1, &status, WNOHANG | __WALL, &usage)) > 0 || (pid < 0 && errno == EINTR)) {
+    if (!command_ || pid != command_->pid()) continue;
+    ended = true;
+    ended_.status = status;
+    ended_.peak = kibibytes(usage.ru_maxrss);
+  }
+  if (!ended && stage_ != Stage::settling) return;
+  if (pid < 0) return finish();  // ECHILD: as a subreaper we would have what was left
+  if (stage_ == Stage::killing) return sweep_and_finish();
+  if (ended) enter(Stage::settling, settle_time);
+}
+
+void ExecHost::read_messages() {
+  char buffer[65536];
+  const ssize_t count = ::read(STDIN_FILENO, buffer, sizeof buffer);
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (count <= 0) {
+    supervisor_gone_ = true;
+    return;
+  }
+  lines_.feed({buffer, static_cast<std::size_t>(count)}, [this](LineSplitter::Line line) {
+    on_line(line);
+    return !exit_status_;
+  });
+}
+
+void ExecHost::on_line(LineSplitter::Line line) {
+  if (line.kind == LineSplitter::Kind::too_long)
+    return warn("a line longer than " + to_string(Bytes{max_line}));
+  ToAgentLine decoded = decode_to_agent(line.text);
+  if (auto* message = std::get_if<ToAgent>(&decoded)) {
+    std::visit([this](auto& one) { on(std::move(one)); }, *message);
+  } else {
+    std::visit([this](const auto& other) { on(other); }, decoded);
+  }
+}
+
+void ExecHost::on(TaskMessage task) {
+  if (stage_ != Stage::idle || leaving_) {
+    return send(Failed{.task_id = task.task_id, .error = "busy", .reason = FailReason::protocol_error});
+  }
+  ended_ = Ended{.task_id = task.task_id};
+  auto started = Command::start(std::move(task), launch_, nothing_.get());
+  if (!started) return send(not_started(ended_.task_id, started.error()));
+  command_.emplace(std::move(*started));
+  stage_ = Stage::running;
+}
+
+void ExecHost::on(const Cancel& cancel) {
+  if (!is_running(cancel.task_id)) return;  // it ended while the message was on its way
+  ended_.cancel_reason = cancel.reason;
+  stop(Stop::cancel, command_->task().grace);
+}
+
+void ExecHost::on(const Preempt& preempt) {
+  if (is_running(preempt.task_id)) stop(Stop::preempt, preempt.grace);
+}
+
+void ExecHost::on(const Shutdown& shutdown) { leave(shutdown.grace); }
+
+void ExecHost::leave(Duration grace) {
+  leaving_ = true;
+  if (command_) {
+    stop(Stop::shutdown, grace);
+  } else {
+    exit_status_ = 0;
+  }
+}
+
+void ExecHost::stop(Stop why, Duration grace) {
+  if (stage_ == Stage::settling) return;  // it has ended by itself
+  ended_.stop = std::max(ended_.stop, why);
+  if (stage_ != Stage::running) return;
+  signal_descendants(SIGTERM);
+  signal_descendants(SIGCONT);  // a stopped process could not act on it
+  enter(Stage::stopping, grace);
+}
+
+void ExecHost::kill() {
+  signal_descendants(SIGKILL);
+  enter(Stage::killing, kill_patience);
+}
+
+void ExecHost::on_deadline() {
+  if (!deadline_ || steady_clock::now() < *deadline_) return;
+  switch (stage_) {
+    case Stage::stopping:
+      return kill();
+    case Stage::killing:
+      exit_status_ = exit_undead;
+      return;
+    case Stage::settling:
+      return sweep_and_finish();
+    case Stage::idle:
+    case Stage::running:
+      return;
+  }
+}
+
+void ExecHost::sweep_and_finish() {
+  const auto killed = sweep(kill_patience);
+  if (!killed) {
+    exit_status_ = exit_undead;
+    return;
+  }
+  // What a stop of ours cut off did not outlive its task.
+  if (*killed > 0 && ended_.stop == Stop::none && ended_.output_trouble.empty()) {
+    send(Swept{ended_.task_id, *killed});
+  }
+  finish();
+}
+
+void ExecHost::finish() {
+  if (const auto drained = command_->drain(); !drained) ended_.output_trouble = drained.error().message;
+  const auto answer = verdict(ended_, command_->output());
+  command_.reset();
+  stage_ = Stage::idle;
+  deadline_.reset();
+  if (answer) send(*answer);
+  if (leaving_) exit_status_ = 0;
+}
+
+void ExecHost::end_at_once() { exit_status_ = sweep(kill_patience) ? 0 : exit_undead; }
+
+void ExecHost::enter(Stage stage, Duration limit) {
+  stage_ = stage;
+  deadline_ = steady_clock::now() + limit;
+}
+
+int ExecHost::poll_timeout() const {
+  if (!deadline_) return -1;
+  const auto left = std::chrono::ceil<Duration>(*deadline_ - steady_clock::now());
+  return static_cast<int>(std::clamp<Duration::rep>(left.count(), 0, 3'600'000));
+}
+
+void ExecHost::send(const FromAgent& message) {
+  const std::string line = encode(message);
+  for (std::size_t sent = 0; sent < line.size();) {
+    const ssize_t count = ::write(STDOUT_FILENO, line.data() + sent, line.size() - sent);
+    if (count > 0) sent += static_cast<std::size_t>(count);
+    if (count < 0 && errno == EAGAIN) {
+      pollfd out{STDOUT_FILENO, POLLOUT, 0};
+      ::poll(&out, 1, -1);
+    } else if (count < 0 && errno != EINTR) {
+      supervisor_gone_ = true;
+      return;
+    }
+  }
+}
+
+Fd watch_signals() {
+  sigset_t watched;
+  sigemptyset(&watched);
+  sigaddset(&watched, SIGTERM);
+  sigaddset(&watched, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is the result's failure, not the host's end
+  return Fd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+}  // namespace
+
+int host_commands(const Launch& launch, pid_t parent) {
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);  // fixed: the memory of one large message goes back to the system
+  Fd signals = watch_signals();
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  if (launch.identity) ::prctl(PR_SET_DUMPABLE, 0);
+  if (!bind_to_parent(parent, SIGTERM)) return exit_launch_failed;
+  return ExecHost(launch, parent, std::move(signals)).run();
+}
+
+}  // namespace kurultai

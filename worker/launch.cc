@@ -1,0 +1,155 @@
+#include "worker/launch.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <memory>
+#include <system_error>
+
+#include "worker/fd.h"
+
+namespace kurultai {
+namespace {
+
+Result<void> join(const std::string& file) {
+  const Fd procs(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  // "0" is the writer itself, in cgroup v1 and v2 alike.
+  if (!procs || ::write(procs.get(), "0", 1) != 1) return system_failure("join " + file, errno);
+  return {};
+}
+
+void close_inherited() {
+#ifdef SYS_close_range
+  // Before Linux 5.9 this fails, and what the supervisor forgot to mark close-on-exec stays open.
+  ::syscall(SYS_close_range, 3U, UINT_MAX, 0U);
+#endif
+}
+
+void reset_signals() {
+  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// ---- From here on: also runs in the child of spawn(), in the memory of its parent. Nothing but system
+// calls.
+
+// Best effort: with a read-only /proc the kernel's choice is less good, and the caps hold all the same.
+void set_oom_score_adj(const std::string& value) {
+  if (value.empty()) return;
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  [[maybe_unused]] const ssize_t written = ::write(fd, value.data(), value.size());
+  ::close(fd);
+}
+
+bool set_identity(const Launch::Identity& identity) {
+  return ::setgroups(0, nullptr) == 0 && ::setresgid(identity.gid, identity.gid, identity.gid) == 0 &&
+         ::setresuid(identity.uid, identity.uid, identity.uid) == 0;
+}
+
+bool set_open_files(rlim_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+struct Child {
+  const Launch& launch;
+  pid_t parent;
+  int in, out;
+  char* const* argv;
+  Mishap mishap;
+};
+
+int run_child(void* argument) {
+  auto& child = *static_cast<Child*>(argument);
+  ::setsid();  // `kill 0` in the command must not reach its host
+  if (child.in >= 0) ::dup2(child.in, STDIN_FILENO);
+  if (child.out >= 0) ::dup2(child.out, STDOUT_FILENO);
+  reset_signals();
+  child.mishap = become(child.launch, child.parent, child.argv);
+  return exit_launch_failed;
+}
+
+}  // namespace
+
+int Mishap::exit_status() const {
+  if (std::string_view(step) != "exec") return exit_launch_failed;
+  return code == ENOENT ? exit_not_found : exit_not_executable;
+}
+
+std::string to_string(const Mishap& mishap) {
+  std::string text = mishap.step;
+  if (mishap.object != nullptr) text.append(" ").append(mishap.object);
+  return text + ": " + std::generic_category().message(mishap.code);
+}
+
+void complain(std::string_view message) {
+  const std::string line = "kurultai-worker: " + std::string(message) + "\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+Result<void> enter(const std::vector<std::string>& groups) {
+  for (const std::string& file : groups) {
+    if (auto joined = join(file); !joined) return joined;
+  }
+  close_inherited();
+  reset_signals();
+  ::setsid();  // fails for the leader of a session, which is what is wanted
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  ::umask(077);
+  return {};
+}
+
+bool bind_to_parent(pid_t parent, int signal) {
+  ::prctl(PR_SET_PDEATHSIG, signal);
+  return ::getppid() == parent;
+}
+
+Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
+  set_oom_score_adj(launch.oom_score_adj);  // before the uid changes: the file belongs to root after it
+  if (!launch.cwd.empty() && ::chdir(launch.cwd.c_str()) != 0) return {"cwd", launch.cwd.c_str(), errno};
+  if (launch.identity && !set_identity(*launch.identity)) return {"setuid", nullptr, errno};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return {"no_new_privs", nullptr, errno};
+  // After the uid: a change of credentials clears it.
+  if (!bind_to_parent(parent, SIGKILL)) ::_exit(exit_launch_failed);
+  if (launch.open_files && !set_open_files(*launch.open_files)) return {"nofile", nullptr, errno};
+  if (launch.limit_data) {
+    const rlimit limit{*launch.limit_data, *launch.limit_data};
+    if (::setrlimit(RLIMIT_DATA, &limit) != 0) return {"limit-data", nullptr, errno};
+  }
+  ::execvp(argv[0], argv);
+  return {"exec", argv[0], errno};
+}
+
+std::expected<pid_t, Mishap> spawn(const Launch& launch, int in, int out, const std::vector<char*>& argv) {
+  // execvp keeps a path and, for a script without `#!`, a copy of argv on the stack. Pages never touched cost
+  // nothing.
+  const std::size_t size = std::size_t{128} * 1024 + argv.size() * sizeof(char*);
+  const std::unique_ptr<char[]> stack(new char[size]);
+  char* const top = stack.get() + (size & ~std::size_t{15});
+  Child child{launch, ::getpid(), in, out, argv.data(), {}};
+  const pid_t pid = ::clone(run_child, top, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+  if (pid < 0) return std::unexpected(Mishap{"start", argv[0], errno});
+  if (child.mishap.step == nullptr) return pid;
+  // waitpid reports exactly this child, so the caller never sees it.
+  while (::waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR) {
+  }
+  return std::unexpected(child.mishap);
+}
+
+}  // namespace kurultai
