@@ -1,0 +1,358 @@
+#include "supervisor/dispatcher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "config/load.h"
+#include "supervisor/workers/fill_command.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr Duration settle{2000};         // after a choice the governor waits for its effect at most so long
+constexpr Duration no_room_pause{1000};  // the kernel had no memory for a new group
+constexpr Duration idle_grace{1000};     // a worker without a task has nothing to save
+constexpr Duration housekeeping_pace{60000};
+
+Retention retention_of(const StoreConfig& store) {
+  return {store.retention, static_cast<std::size_t>(store.max_finished)};
+}
+
+AgentConfig command_agent_config() {
+  AgentConfig agent;
+  agent.name = command_agent;
+  agent.protocol = AgentProtocol::exec;
+  return agent;
+}
+
+std::map<std::string, std::shared_ptr<const AgentConfig>> agents_of(const Config& config) {
+  std::map<std::string, std::shared_ptr<const AgentConfig>> agents;
+  for (const auto& [name, agent] : config.agents) agents[name] = std::make_shared<const AgentConfig>(agent);
+  if (config.exec.allow) {
+    AgentConfig agent = command_agent_config();
+    agent.env_pass = config.exec.env_pass;
+    agents[std::string(command_agent)] = std::make_shared<const AgentConfig>(std::move(agent));
+  }
+  return agents;
+}
+
+}  // namespace
+
+std::string_view to_string(Refusal::Code code) {
+  switch (code) {
+    case Refusal::Code::queue_full:
+      return "queue_full";
+    case Refusal::Code::memory_pressure:
+      return "memory_pressure";
+    case Refusal::Code::circuit_open:
+      return "circuit_open";
+    case Refusal::Code::draining:
+      return "draining";
+    case Refusal::Code::invalid_task:
+      return "invalid_task";
+    case Refusal::Code::unknown_agent:
+      return "unknown_agent";
+    case Refusal::Code::key_conflict:
+      return "key_conflict";
+  }
+  return "invalid_task";
+}
+
+Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Controller& controller,
+                       Events& events, PoolSettings pool, std::string spool_directory)
+    : loop_(loop),
+      config_(std::move(config)),
+      agents_(agents_of(*config_)),
+      controller_(controller),
+      events_(events),
+      spool_directory_(std::move(spool_directory)),
+      tasks_(retention_of(config_->store),
+             [this](const Task& task) {
+               if (!task.result.file.empty()) remove_file(loop_, task.result.file);
+             }),
+      queue_(config_->queue),
+      governor_(config_->memory.thresholds, settle),
+      pool_(loop, controller, std::move(pool), *this),
+      pump_timer_(loop, [this] { pump(); }),
+      housekeeping_timer_(loop, [this] { housekeeping(); }),
+      drain_timer_(loop, [this] { check_drained(); }) {
+  pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
+  housekeeping();
+}
+
+Dispatcher::~Dispatcher() = default;
+
+std::shared_ptr<const AgentConfig> Dispatcher::agent_of(const std::string& name) const {
+  const auto found = agents_.find(name);
+  return found == agents_.end() ? nullptr : found->second;
+}
+
+void Dispatcher::configure(std::shared_ptr<const Config> config) {
+  const auto before = std::exchange(config_, std::move(config));
+  const auto change = compare(*before, *config_);
+  agents_ = agents_of(*config_);
+  queue_.set_limits(config_->queue);
+  governor_.configure(config_->memory.thresholds, settle);
+  tasks_.set_retention(retention_of(config_->store));
+  pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
+  // Warm workers run with the settings they were started with: those of changed agents make room for new
+  // ones.
+  for (const std::string& path : change.live) {
+    if (path.starts_with("agents.")) pool_.retire(path.substr(7));
+    if (path.starts_with("circuit_breakers")) breakers_.clear();  // they begin anew under the new rules
+  }
+  housekeeping();
+  pump();
+}
+
+std::chrono::seconds Dispatcher::retry_after() const {
+  return wait_estimate_.retry_after(queue_.depth() + queue_.returned() + 1, config_->workers.max);
+}
+
+std::optional<Refusal> Dispatcher::refusal() const {
+  if (is_draining())
+    return Refusal{Refusal::Code::draining, "the supervisor is draining", std::chrono::seconds(30)};
+  if (governor_.refuses_work() && config_->flags.memory_governance) {
+    const int percent = static_cast<int>(governor_.pressure().ratio() * 100);
+    return Refusal{Refusal::Code::memory_pressure,
+                   "memory is at " + std::to_string(percent) + " % of the budget; new work is refused",
+                   retry_after()};
+  }
+  return {};
+}
+
+std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Priority priority) const {
+  const auto agent = agent_of(submission.agent);
+  if (agent == nullptr) {
+    const bool command = submission.agent == command_agent;
+    return std::unexpected(
+        Refusal{Refusal::Code::unknown_agent,
+                command ? "commands are not allowed here; set exec.allow: true in the configuration"
+                        : "there is no agent '" + submission.agent + "' in the configuration"});
+  }
+  if (agent->protocol == AgentProtocol::exec) {
+    if (auto argv = fill_command(*agent, submission.payload); !argv) {
+      return std::unexpected(Refusal{Refusal::Code::invalid_task, argv.error().message});
+    }
+  }
+  if (auto refused = refusal()) return std::unexpected(*refused);
+  const QueuedTask waiting{"", submission.agent, priority};
+  const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
+  if (const auto* full = std::get_if<TaskQueue::Full>(&admission)) {
+    const auto& limits = queue_.limits();
+    const std::string what =
+        full->level ? "the queue holds its limit of " +
+                          std::to_string(limits.per_level[static_cast<std::size_t>(*full->level)]) + " " +
+                          std::string(to_string(*full->level)) + " tasks"
+                    : "the queue is full (" + std::to_string(queue_.depth()) + " of " +
+                          std::to_string(limits.max_depth) + ")";
+    return std::unexpected(Refusal{Refusal::Code::queue_full, what, retry_after()});
+  }
+  return {};
+}
+
+std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
+  const Priority priority = submission.priority.value_or(Priority::normal);
+  if (!submission.idempotency_key.empty()) {
+    if (const Task* known = tasks_.find_key(submission.agent, submission.idempotency_key)) {
+      if (known->payload == submission.payload) return known;
+      return std::unexpected(
+          Refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
+                                                   "' was used with another payload by task " + known->id});
+    }
+  }
+  if (auto good = check(submission, priority); !good) {
+    refuse(submission, priority, good.error());
+    return std::unexpected(good.error());
+  }
+  const auto agent = agent_of(submission.agent);
+  const auto breaker = breakers_.try_emplace(agent->name, config_->circuit_breakers).first;
+  const auto pass = breaker->second.acquire(loop_.now());
+  if (pass.change) {
+    events_.emit("", BreakerChanged{agent->name, to_string(pass.change->from), to_string(pass.change->to)});
+  }
+  if (!pass.allowed && config_->flags.circuit_breakers && agent->name != command_agent) {
+    const auto wait = std::chrono::ceil<std::chrono::seconds>(pass.retry_after);
+    const Refusal refused{Refusal::Code::circuit_open,
+                          "agent '" + agent->name + "' keeps failing; its circuit is open",
+                          std::max(wait, std::chrono::seconds(1))};
+    refuse(submission, priority, refused);
+    return std::unexpected(refused);
+  }
+  if (governor_.refuses_work()) events_.emit("", Withheld{"reject", {}, governor_.pressure().ratio()});
+
+  Task fresh;
+  fresh.agent = agent->name;
+  fresh.payload = std::move(submission.payload);
+  fresh.priority = priority;
+  fresh.timeout = submission.timeout.value_or(agent->timeout);
+  fresh.retries = submission.retries.value_or(agent->retries);
+  fresh.idempotency_key = std::move(submission.idempotency_key);
+  fresh.submitted_at = loop_.wall_now();
+  fresh.queued_since = loop_.now();
+  Task& task = tasks_.add(std::move(fresh), loop_.wall_now());
+  const auto admission = queue_.push({task.id, task.agent, task.priority}, governor_.skips_heartbeats());
+  events_.emit(task.id, TaskEvent{TaskEvent::Kind::queued, task});
+  if (const auto* accepted = std::get_if<TaskQueue::Accepted>(&admission)) {
+    for (const std::string& id : accepted->evicted) {
+      end_waiting(*tasks_.find(id), TaskState::evicted, FailReason::evicted, "made room for task " + task.id);
+    }
+  }
+  pump();
+  return &task;
+}
+
+void Dispatcher::refuse(const Submission& submission, Priority priority, const Refusal& refusal) {
+  events_.emit("", TaskRejected{submission.agent, priority, to_string(refusal.code), refusal.message});
+}
+
+CancelAnswer Dispatcher::cancel(const std::string& task_id, const std::string& reason) {
+  Task* task = tasks_.find(task_id);
+  if (task == nullptr) return CancelAnswer::not_found;
+  if (is_final(task->state)) return CancelAnswer::already_finished;
+  if (const auto run = runs_.find(task_id); run != runs_.end()) {
+    stop_run(run->second, Intent::cancel, reason);
+  } else {
+    queue_.remove(task_id);
+    end_waiting(*task, TaskState::cancelled, FailReason::cancelled, reason);
+  }
+  return CancelAnswer::accepted;
+}
+
+/// A task that is in no worker's hands comes to its end.
+void Dispatcher::end_waiting(Task& task, TaskState state, FailReason reason, std::string message) {
+  task.waited = std::chrono::duration_cast<Duration>(loop_.now() - task.queued_since);
+  finish(task, state, TaskError{reason, std::move(message), "", {}, {}});
+}
+
+// Starting a task can end others and so ask for another round: that round is run here, never inside this one.
+void Dispatcher::pump() {
+  if (pumping_) {
+    pump_again_ = true;
+    return;
+  }
+  pumping_ = true;
+  do {
+    pump_again_ = false;
+    while (start_next()) {
+    }
+  } while (pump_again_);
+  pumping_ = false;
+}
+
+bool Dispatcher::start_next() {
+  if (is_draining() || (queue_.depth() == 0 && queue_.returned() == 0)) return false;
+  const auto views = pool_.views();
+  Placement placement = WaitForWorker{};
+  bool out_of_workers = false;
+  const auto next = queue_.take_first([&](const QueuedTask& waiting) {
+    // Strict priority: once a task has to wait for a worker, none behind it may take one.
+    if (out_of_workers || !may_start(waiting)) return false;
+    placement = place(waiting.agent, views, config_->workers.max);
+    if (std::holds_alternative<WaitForWorker>(placement) || std::holds_alternative<YieldWorker>(placement)) {
+      out_of_workers = true;
+      return false;
+    }
+    if (std::holds_alternative<UseWorker>(placement)) return true;
+    const TimePoint ready = pool_.ready_at(waiting.agent, loop_.now());
+    if (ready <= loop_.now()) return true;
+    arm_pump(ready);  // its agent's workers keep failing: others need not wait for that
+    return false;
+  });
+  if (next) {
+    start(*next, placement);
+    return true;
+  }
+  if (const auto* yield = std::get_if<YieldWorker>(&placement)) {
+    if (Worker* worker = pool_.find(yield->worker_id))
+      worker->end(std::min(idle_grace, worker->agent().grace));
+  }
+  return false;
+}
+
+bool Dispatcher::may_start(const QueuedTask& waiting) {
+  const bool anything_running = !runs_.empty();
+  if (governor_.allows_start(waiting.priority, anything_running)) return true;
+  if (waiting.priority == Priority::heartbeat && governor_.skips_heartbeats()) {
+    if (Task* task = tasks_.find(waiting.task_id)) skip_heartbeat(*task);
+  }
+  return !config_->flags.memory_governance;
+}
+
+void Dispatcher::skip_heartbeat(Task& task) {
+  if (task.skip_counted) return;
+  task.skip_counted = true;
+  const double ratio = governor_.pressure().ratio();
+  if (config_->flags.memory_governance) {
+    events_.emit(task.id, HeartbeatSkipped{task, ratio});
+  } else {
+    events_.emit(task.id, Withheld{"skip_heartbeat", task.id, ratio});
+  }
+}
+
+void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
+  Task& task = *tasks_.find(waiting.task_id);
+  const auto agent = agent_of(task.agent);
+  if (agent == nullptr) {
+    return end_waiting(task, TaskState::failed, FailReason::spawn_failed,
+                       "agent '" + task.agent + "' is no longer in the configuration");
+  }
+  Worker* worker = nullptr;
+  if (const auto* use = std::get_if<UseWorker>(&placement)) {
+    worker = pool_.find(use->worker_id);
+  } else {
+    auto spawned = pool_.spawn(agent, memory_limit_of(*agent, *config_), memory_warning_of(*agent, *config_));
+    if (!spawned && spawned.error().code == ENOMEM) {
+      queue_.push_returned(waiting);
+      return arm_pump(loop_.now() + no_room_pause);
+    }
+    if (!spawned)
+      return end_waiting(task, TaskState::failed, FailReason::spawn_failed, spawned.error().message);
+    worker = *spawned;
+    events_.emit(task.id, WorkerEvent{WorkerEvent::Kind::spawned, worker->id(), agent->name, worker->pid()});
+    if (monitor_ != nullptr) monitor_->nudge();
+  }
+  worker->take_slot(task.id);
+  const int given = worker->tasks_done() + static_cast<int>(worker->tasks().size());
+  if (!config_->flags.worker_pool || (agent->max_tasks > 0 && given >= agent->max_tasks)) worker->retire();
+  runs_.emplace(task.id, Run{.task = task, .worker = worker, .agent = agent});
+  if (worker->state() == Worker::State::serving) begin(task, *worker);
+}
+
+void Dispatcher::arm_pump(TimePoint when) {
+  // The earliest wins; an early pump is harmless and arms again.
+  const auto wait = std::chrono::ceil<Duration>(when - loop_.now());
+  if (!pump_timer_.is_running() || wait < no_room_pause) pump_timer_.start(wait);
+}
+
+void Dispatcher::housekeeping() {
+  const TimePoint now = loop_.now();
+  tasks_.expire(loop_.wall_now());
+  pool_.end_idle(now - config_->workers.idle_timeout);
+  const TimePoint next =
+      std::min(pool_.next_idle_end(config_->workers.idle_timeout), now + housekeeping_pace);
+  housekeeping_timer_.start(std::chrono::ceil<Duration>(next - now));
+}
+
+AgentFigures Dispatcher::figures(const std::string& agent) const {
+  const auto found = figures_.find(agent);
+  AgentFigures figures = found == figures_.end() ? AgentFigures{} : found->second;
+  figures.running = static_cast<std::uint64_t>(
+      std::ranges::count_if(runs_, [&](const auto& entry) { return entry.second.task.agent == agent; }));
+  return figures;
+}
+
+Monitor::Activity Dispatcher::activity() const {
+  Monitor::Activity activity;
+  activity.workers = static_cast<int>(pool_.workers().size());
+  activity.busy = !runs_.empty();
+  for (const auto& worker : pool_.workers()) {
+    if (worker->memory() >= worker->spec().memory_warning) continue;
+    const Bytes warning = worker->spec().memory_warning;
+    if (!activity.lowest_warning || warning < *activity.lowest_warning) activity.lowest_warning = warning;
+  }
+  return activity;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,209 @@
+// The centre: brings tasks and workers together. Everything that happens to a task happens here: submission,
+// start, messages, cancellation, preemption, end. Loop thread only.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "governance/circuit_breaker.h"
+#include "governance/governor.h"
+#include "governance/task_queue.h"
+#include "governance/verdict.h"
+#include "governance/wait_estimate.h"
+#include "supervisor/events.h"
+#include "supervisor/monitor.h"
+#include "supervisor/store/spool.h"
+#include "supervisor/store/task_table.h"
+#include "supervisor/workers/pool.h"
+
+namespace kurultai {
+
+struct Submission {
+  std::string agent;
+  JsonText payload;
+  std::optional<Priority> priority;
+  std::optional<Duration> timeout;
+  std::optional<int> retries;
+  std::string idempotency_key;
+};
+
+struct Refusal {
+  enum class Code : unsigned char {
+    queue_full,
+    memory_pressure,
+    circuit_open,
+    draining,
+    invalid_task,
+    unknown_agent,
+    key_conflict
+  } code;
+  std::string message;
+  std::chrono::seconds retry_after{0};  // 0: trying again does not help
+};
+std::string_view to_string(Refusal::Code code);
+
+enum class CancelAnswer : unsigned char { accepted, already_finished, not_found };
+
+/// Counters and figures for `/metrics`, `/v1/agents` and the like.
+struct AgentFigures {
+  std::uint64_t completed = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t running = 0;
+};
+
+class Dispatcher : public WorkerListener {
+ public:
+  Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Controller& controller, Events& events,
+             PoolSettings pool, std::string spool_directory);
+  ~Dispatcher() override;
+
+  /// The monitor is made after the dispatcher (it asks it for `activity`) and is told of changes through
+  /// this.
+  void attach(Monitor& monitor) { monitor_ = &monitor; }
+
+  std::expected<const Task*, Refusal> submit(Submission submission);
+  CancelAnswer cancel(const std::string& task_id, const std::string& reason);
+  void on_reading(const MemorySnapshot& snapshot);
+  void configure(std::shared_ptr<const Config> config);
+
+  /// Refuses new work, waits for what runs up to `limit`, then preempts it and ends all workers. Safe to call
+  /// again: every caller is answered, a shorter limit hurries. `done` gets the statistics when all workers
+  /// are gone.
+  void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
+  bool is_draining() const { return draining_since_.has_value(); }
+
+  // What others look at.
+  const TaskTable& tasks() const { return tasks_; }
+  const TaskQueue& queue() const { return queue_; }
+  const Governor& governor() const { return governor_; }
+  const Pool& pool() const { return pool_; }
+  const Config& config() const { return *config_; }
+  const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
+  const DrainStatistics& drain_statistics() const { return drain_statistics_; }
+  AgentFigures figures(const std::string& agent) const;
+  Monitor::Activity activity() const;
+  /// Whether new work is taken right now, and if not why.
+  std::optional<Refusal> refusal() const;
+  /// Calls back whenever the log of a task has grown or the task has ended.
+  void on_log(std::function<void(const Task&)> callback) { on_log_ = std::move(callback); }
+  /// Pieces of log and result of noise, for metrics.
+  std::uint64_t noise_lines() const { return noise_lines_; }
+
+  // WorkerListener
+  void worker_ready(Worker& worker) override;
+  void worker_said(Worker& worker, FromAgent message) override;
+  void worker_logged(Worker& worker, std::string_view text, bool noise) override;
+  void worker_oom(Worker& worker) override;
+  void worker_swept(Worker& worker, int count) override;
+  void worker_ending(Worker& worker) override;
+  void worker_gone(Worker& worker, const WorkerEnd& end) override;
+
+ private:
+  /// One attempt of a task on a worker.
+  struct Run {
+    Task& task;
+    Worker* worker;
+    std::shared_ptr<const AgentConfig> agent;
+    Intent intent = Intent::none;
+    bool sent = false;                // TASK went out
+    bool finishing = false;           // its answer is in; only its spooled result is still being written
+    std::string correlation_id = {};  // of the decision that stopped it
+    TimePoint decided = {};           // when that was
+    std::string why = {};             // of the stop: preempt, kill, …
+    TimePoint last_progress = {};
+    std::unique_ptr<uv::Timer> timer = {};  // deadline, then the steps of stopping
+    std::string chunks = {};                // result pieces while they are few
+    std::unique_ptr<SpoolFile> spool = {};  // and when they are many
+  };
+  /// How a run ended, before it is judged.
+  struct Outcome {
+    Ending ending;
+    std::string message = {};
+    std::string stack = {};
+    bool retryable = true;
+    std::optional<int> exit_code = {};
+    std::optional<int> signal = {};
+  };
+
+  // dispatcher.cc: the side of the queue
+  void pump();
+  bool start_next();
+  bool may_start(const QueuedTask& waiting);
+  void start(const QueuedTask& waiting, const Placement& placement);
+  void begin(Task& task, Worker& worker);
+  void skip_heartbeat(Task& task);
+  void arm_pump(TimePoint when);
+  void housekeeping();
+  void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
+  std::expected<void, Refusal> check(const Submission& submission, Priority priority) const;
+  void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
+  std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
+  std::chrono::seconds retry_after() const;
+
+  // governing.cc: the side of memory
+  std::vector<Candidate> candidates() const;
+  void apply(const Action& action, const MemorySnapshot& snapshot);
+  void govern(const std::string& task_id, bool kill, double ratio);
+
+  // runs.cc: the side of the workers
+  void send_task(Run& run);
+  void end_if_retired(Worker& worker);
+  void on_deadline(const std::string& task_id);
+  void stop_run(Run& run, Intent intent, std::string why);
+  void next_stop_step(Run& run);
+  void on_message(Run& run, Complete message);
+  void on_message(Run& run, Failed message);
+  void on_message(Run& run, Progress message);
+  void on_message(Run& run, Chunk message);
+  void on_message(Run& run, Checkpoint message);
+  void on_message(Run& run, Preempted message);
+  void take_result(Run& run, JsonText result, std::int64_t file_bytes);
+  void end_run(Run& run, Outcome outcome);
+  void conclude(const std::string& task_id, const Outcome& outcome);
+  void finish(Task& task, TaskState state, std::optional<TaskError> error);
+  void send_back(Task& task, const Run& run, std::string_view why);
+  void count_outcome(const Task& task);
+  Run* find_run(Worker& worker, const std::string& task_id);
+  std::string result_file(const Task& task) const;
+
+  // drain.cc
+  void check_drained();
+
+  uv::Loop& loop_;
+  std::shared_ptr<const Config> config_;
+  std::map<std::string, std::shared_ptr<const AgentConfig>> agents_;
+  Controller& controller_;
+  Events& events_;
+  Monitor* monitor_ = nullptr;
+  std::string spool_directory_;
+  TaskTable tasks_;
+  TaskQueue queue_;
+  Governor governor_;
+  Pool pool_;
+  WaitEstimate wait_estimate_;
+  std::map<std::string, CircuitBreaker> breakers_;
+  std::map<std::string, Run> runs_;  // by task id
+  std::map<std::string, AgentFigures> figures_;
+  std::function<void(const Task&)> on_log_;
+  uv::Timer pump_timer_;
+  uv::Timer housekeeping_timer_;
+  bool pumping_ = false;
+  bool pump_again_ = false;
+  std::uint64_t decisions_ = 0;  // for correlation ids
+  std::uint64_t noise_lines_ = 0;
+
+  std::optional<TimePoint> draining_since_;
+  TimePoint drain_until_;
+  DrainStatistics drain_statistics_;
+  std::vector<std::function<void(const DrainStatistics&)>> drain_callbacks_;
+  uv::Timer drain_timer_;
+};
+
+}  // namespace kurultai

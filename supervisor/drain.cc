@@ -1,0 +1,46 @@
+// The dispatcher's way to its end: refuse, wait, preempt, end the workers, tell everybody who asked.
+#include <algorithm>
+#include <utility>
+
+#include "supervisor/dispatcher.h"
+
+namespace kurultai {
+
+void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&)> done) {
+  const TimePoint now = loop_.now();
+  if (done) drain_callbacks_.push_back(std::move(done));
+  if (!draining_since_) {
+    draining_since_ = now;
+    drain_until_ = now + limit;
+    drain_statistics_.initial = runs_.size() + queue_.depth() + queue_.returned();
+    events_.emit("drain", DrainEvent{false, drain_statistics_});
+  }
+  drain_until_ = std::min(drain_until_, now + limit);
+  check_drained();
+}
+
+void Dispatcher::check_drained() {
+  const TimePoint now = loop_.now();
+  const bool out_of_time = now >= drain_until_;
+  const std::size_t unfinished = runs_.size() + queue_.depth() + queue_.returned();
+  drain_statistics_.remaining = unfinished;
+  drain_statistics_.completed = drain_statistics_.initial - std::min(unfinished, drain_statistics_.initial);
+  drain_statistics_.duration_seconds = std::chrono::duration<double>(now - *draining_since_).count();
+  if (!runs_.empty() && !out_of_time)
+    return drain_timer_.start(std::chrono::ceil<Duration>(drain_until_ - now));
+  std::vector<std::string> running;  // a run that is stopped may leave the map at once
+  for (const auto& [id, run] : runs_) running.push_back(id);
+  for (const std::string& id : running) {
+    const auto run = runs_.find(id);
+    if (run != runs_.end() && run->second.intent == Intent::none)
+      stop_run(run->second, Intent::preempt, "drain");
+  }
+  if (runs_.empty()) pool_.end_all(Duration(1000));
+  if (!runs_.empty() || !pool_.workers().empty()) return;
+  drain_statistics_.status = out_of_time && unfinished > 0 ? "timed_out" : "completed";
+  if (drain_callbacks_.empty()) return;
+  events_.emit("drain", DrainEvent{true, drain_statistics_});
+  for (const auto& done : std::exchange(drain_callbacks_, {})) done(drain_statistics_);
+}
+
+}  // namespace kurultai

@@ -1,0 +1,188 @@
+#include "supervisor/events.h"
+
+#include <nlohmann/json.hpp>
+
+#include "protocol/json_text.h"
+#include "supervisor/task.h"
+
+namespace kurultai {
+
+using nlohmann::json;
+
+namespace {
+
+template <typename... Cases>
+struct overloaded : Cases... {
+  using Cases::operator()...;
+};
+
+std::string_view name(TaskEvent::Kind kind) {
+  switch (kind) {
+    case TaskEvent::Kind::queued:
+      return "taskQueued";
+    case TaskEvent::Kind::started:
+      return "taskStarted";
+    case TaskEvent::Kind::progress:
+      return "taskProgress";
+    case TaskEvent::Kind::preempted:
+      return "taskPreempted";
+    case TaskEvent::Kind::completed:
+      return "taskCompleted";
+    case TaskEvent::Kind::failed:
+      return "taskFailed";
+    case TaskEvent::Kind::cancelled:
+      return "taskCancelled";
+    case TaskEvent::Kind::evicted:
+      return "taskEvicted";
+  }
+  return "";
+}
+
+std::string_view name(WorkerEvent::Kind kind) {
+  switch (kind) {
+    case WorkerEvent::Kind::spawned:
+      return "workerSpawned";
+    case WorkerEvent::Kind::ready:
+      return "workerReady";
+    case WorkerEvent::Kind::exited:
+      return "workerExited";
+  }
+  return "";
+}
+
+json fields_of(const TaskEvent& event) {
+  const Task& task = event.task;
+  json object = {{"taskId", task.id},
+                 {"agent", task.agent},
+                 {"priority", to_string(task.priority)},
+                 {"state", to_string(task.state)},
+                 {"attempt", task.attempt}};
+  if (!task.worker_id.empty()) object["workerId"] = task.worker_id;
+  if (event.kind == TaskEvent::Kind::progress) {
+    object["percent"] = task.progress.value_or(0);
+    if (!task.message.empty()) object["message"] = task.message;
+  }
+  if (event.kind == TaskEvent::Kind::preempted) {
+    object["preemptions"] = task.preemptions;
+    object["reason"] = event.why;
+    object["reactionMs"] = event.reaction.count();
+  }
+  if (is_final(task.state)) {
+    object["runMs"] = task.ran.count();
+    object["waitMs"] = task.waited.count();
+    object["peakMemoryBytes"] = task.peak.count;
+    if (task.error)
+      object["error"] = {{"reason", to_string(task.error->reason)}, {"message", task.error->message}};
+  }
+  return object;
+}
+
+json fields_of(const WorkerEvent& event) {
+  json object = {{"workerId", event.worker_id}, {"agent", event.agent}, {"pid", event.pid}};
+  if (event.kind == WorkerEvent::Kind::exited) {
+    object["reason"] = event.reason;
+    object["message"] = event.message;
+    object["peakMemoryBytes"] = event.peak.count;
+  }
+  return object;
+}
+
+json fields_of(const DrainStatistics& statistics) {
+  return {{"status", statistics.status},
+          {"initial", statistics.initial},
+          {"completed", statistics.completed},
+          {"remaining", statistics.remaining},
+          {"durationSeconds", statistics.duration_seconds}};
+}
+
+json fields_of(const EventBody& body) {
+  return std::visit(overloaded{
+                        [](const Withheld& event) {
+                          json object = {{"action", event.action}, {"ratio", event.ratio}};
+                          if (!event.task_id.empty()) object["taskId"] = event.task_id;
+                          return object;
+                        },
+                        [](const TaskEvent& event) { return fields_of(event); },
+                        [](const WorkerEvent& event) { return fields_of(event); },
+                        [](const TaskRejected& event) {
+                          return json{{"agent", event.agent},
+                                      {"priority", to_string(event.priority)},
+                                      {"code", event.code},
+                                      {"message", event.message}};
+                        },
+                        [](const HeartbeatSkipped& event) {
+                          return json{
+                              {"taskId", event.task.id}, {"agent", event.task.agent}, {"ratio", event.ratio}};
+                        },
+                        [](const MemoryWarning& event) {
+                          return json{{"workerId", event.worker_id},
+                                      {"agent", event.agent},
+                                      {"usedBytes", event.used.count},
+                                      {"warningBytes", event.warning.count},
+                                      {"limitBytes", event.limit.count}};
+                        },
+                        [](const ThresholdCrossed& event) {
+                          return json{{"threshold", to_string(event.threshold)},
+                                      {"direction", event.direction == Direction::up ? "up" : "down"},
+                                      {"ratio", event.ratio}};
+                        },
+                        [](const OrphanSwept& event) {
+                          json object = {{"workerId", event.worker_id}, {"count", event.count}};
+                          if (!event.task_id.empty()) object["taskId"] = event.task_id;
+                          return object;
+                        },
+                        [](const ConfigReloaded& event) {
+                          return json{{"live", event.live}, {"needsRestart", event.needs_restart}};
+                        },
+                        [](const DrainEvent& event) { return fields_of(event.statistics); },
+                        [](const BreakerChanged& event) {
+                          return json{{"name", event.name}, {"from", event.from}, {"to", event.to}};
+                        },
+                    },
+                    body);
+}
+
+}  // namespace
+
+std::string_view name_of(const Event& event) {
+  return std::visit(
+      overloaded{
+          [](const Withheld&) { return std::string_view("governanceWithheld"); },
+          [](const TaskEvent& body) { return name(body.kind); },
+          [](const WorkerEvent& body) { return name(body.kind); },
+          [](const TaskRejected&) { return std::string_view("taskRejected"); },
+          [](const HeartbeatSkipped&) { return std::string_view("heartbeatSkipped"); },
+          [](const MemoryWarning&) { return std::string_view("memoryWarning"); },
+          [](const ThresholdCrossed&) { return std::string_view("thresholdCrossed"); },
+          [](const OrphanSwept&) { return std::string_view("orphanSwept"); },
+          [](const ConfigReloaded&) { return std::string_view("configReloaded"); },
+          [](const DrainEvent& body) { return std::string_view(body.done ? "drained" : "draining"); },
+          [](const BreakerChanged&) { return std::string_view("breakerChanged"); },
+      },
+      event.body);
+}
+
+std::string_view task_of(const Event& event) {
+  if (const auto* task = std::get_if<TaskEvent>(&event.body)) return task->task.id;
+  if (const auto* skipped = std::get_if<HeartbeatSkipped>(&event.body)) return skipped->task.id;
+  if (const auto* swept = std::get_if<OrphanSwept>(&event.body)) return swept->task_id;
+  return {};
+}
+
+std::string to_json(const Event& event) {
+  json object = fields_of(event.body);
+  object["type"] = name_of(event);
+  object["id"] = event.id;
+  object["time"] = to_rfc3339(event.time);
+  object["correlationId"] = event.correlation_id;
+  return to_text(object);
+}
+
+std::string to_json(const DrainStatistics& statistics) { return to_text(fields_of(statistics)); }
+
+void Events::emit(std::string correlation_id, EventBody body) {
+  const Event event{++last_id_, clock_(), std::move(correlation_id), std::move(body)};
+  for (const Sink& sink : sinks_) sink(event);
+}
+
+}  // namespace kurultai

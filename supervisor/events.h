@@ -1,0 +1,132 @@
+// Every transition is one Event value, given once to Events::emit, which hands it to a list of sinks fixed in
+// main: log, metrics, streams. References in an Event are valid during the call only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "governance/pressure.h"
+#include "protocol/bytes.h"
+#include "protocol/duration.h"
+#include "protocol/words.h"
+
+namespace kurultai {
+
+struct Task;
+struct MemorySnapshot;
+
+struct TaskEvent {
+  enum class Kind : unsigned char {
+    queued,
+    started,
+    progress,
+    preempted,
+    completed,
+    failed,
+    cancelled,
+    evicted
+  } kind;
+  const Task& task;
+  std::string_view why = {};  // preempted: preempt, kill, retry, worker_lost …
+  Duration reaction{};        // preempted and killed for memory: from the reading to the end
+};
+struct TaskRejected {
+  std::string_view agent;
+  Priority priority;
+  std::string_view code;
+  std::string_view message;
+};
+struct HeartbeatSkipped {
+  const Task& task;
+  double ratio;
+};
+struct WorkerEvent {
+  enum class Kind : unsigned char { spawned, ready, exited } kind;
+  std::string_view worker_id;
+  std::string_view agent;
+  int pid;
+  std::string_view reason = {};  // exited: WorkerEnd::Cause
+  std::string_view message = {};
+  Bytes peak{};
+};
+struct MemoryWarning {
+  std::string_view worker_id;
+  std::string_view agent;
+  Bytes used, warning, limit;
+};
+struct ThresholdCrossed {
+  Threshold threshold;
+  Direction direction;
+  double ratio;
+  const MemorySnapshot& memory;
+};
+struct OrphanSwept {
+  std::string_view worker_id;
+  std::string_view task_id;  // empty: at the worker's own end
+  int count;
+};
+struct ConfigReloaded {
+  const std::vector<std::string>& live;
+  const std::vector<std::string>& needs_restart;
+};
+struct DrainStatistics {
+  std::string status = "draining";  // draining, completed, timed_out
+  std::size_t initial = 0;
+  std::size_t completed = 0;
+  std::size_t remaining = 0;
+  double duration_seconds = 0;
+};
+struct DrainEvent {
+  bool done;
+  const DrainStatistics& statistics;
+};
+struct BreakerChanged {
+  std::string_view name;
+  std::string_view from, to;
+};
+
+/// FF_MEMORY_GOVERNANCE=false: what would have been done.
+struct Withheld {
+  std::string_view action;   // preempt, kill, reject, skip_heartbeat
+  std::string_view task_id;  // empty: none
+  double ratio;
+};
+
+using EventBody =
+    std::variant<Withheld, TaskEvent, TaskRejected, HeartbeatSkipped, WorkerEvent, MemoryWarning,
+                 ThresholdCrossed, OrphanSwept, ConfigReloaded, DrainEvent, BreakerChanged>;
+
+struct Event {
+  std::uint64_t id;  // from 1, without gaps, for this run of the supervisor
+  WallTime time;
+  std::string correlation_id;
+  EventBody body;
+};
+
+/// The contract's name: workerSpawned, taskQueued …
+std::string_view name_of(const Event& event);
+/// The task it is about; empty if none.
+std::string_view task_of(const Event& event);
+/// The contract's JSON object.
+std::string to_json(const Event& event);
+std::string to_json(const DrainStatistics& statistics);
+
+class Events {
+ public:
+  using Sink = std::function<void(const Event&)>;
+  explicit Events(std::function<WallTime()> clock) : clock_(std::move(clock)) {}
+
+  void add_sink(Sink sink) { sinks_.push_back(std::move(sink)); }
+  void emit(std::string correlation_id, EventBody body);
+
+ private:
+  std::function<WallTime()> clock_;
+  std::vector<Sink> sinks_;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace kurultai

@@ -1,0 +1,218 @@
+#include "supervisor/gateway/gateway.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "config/listen_address.h"
+#include "protocol/json_text.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr std::size_t max_connections = 1024;
+constexpr std::size_t max_event_backlog = 1024 * 1024;  // of one client that reads too slowly
+constexpr std::size_t kept_events = 256;
+
+// In a time that does not depend on where the first difference is.
+bool equals_constant_time(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned char difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned char>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+std::string_view host_of(std::string_view authority) {
+  if (authority.starts_with('[')) return authority.substr(1, authority.find(']') - 1);
+  return authority.substr(0, authority.rfind(':'));
+}
+
+// A page of another site that resolves its name to this address (DNS rebinding) shows its own name here.
+bool is_own_host(std::string_view authority, const std::string& listen) {
+  const std::string_view host = host_of(authority);
+  return is_loopback(host) || host == host_of(listen);
+}
+
+/// The {id} when `path` has the shape of `pattern`.
+std::optional<std::string> match(std::string_view pattern, std::string_view path) {
+  const std::size_t hole = pattern.find("{id}");
+  if (hole == std::string_view::npos) return pattern == path ? std::optional<std::string>("") : std::nullopt;
+  const std::string_view before = pattern.substr(0, hole);
+  const std::string_view after = pattern.substr(hole + 4);
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) || !path.ends_with(after))
+    return {};
+  const std::string_view id = path.substr(before.size(), path.size() - before.size() - after.size());
+  return id.find('/') == std::string_view::npos ? std::optional<std::string>(id) : std::nullopt;
+}
+
+}  // namespace
+
+void respond_json(Exchange& exchange, int status, std::string json) {
+  exchange.respond(status, "application/json", std::move(json) + "\n");
+}
+
+void respond_error(Exchange& exchange, int status, std::string_view code, std::string_view message,
+                   std::chrono::seconds retry_after, const std::vector<std::string>& details) {
+  nlohmann::json error = {{"code", code}, {"message", message}};
+  Headers headers;
+  if (retry_after.count() > 0) {
+    error["retryAfter"] = retry_after.count();
+    headers.emplace_back("Retry-After", std::to_string(retry_after.count()));
+  }
+  if (!details.empty()) error["details"] = details;
+  exchange.respond(status, "application/json", to_text({{"error", error}}) + "\n", headers);
+}
+
+Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller,
+                 Metrics& metrics, GatewaySettings settings, Reload reload)
+    : loop_(loop),
+      dispatcher_(dispatcher),
+      monitor_(monitor),
+      controller_(controller),
+      metrics_(metrics),
+      settings_(std::move(settings)),
+      reload_(std::move(reload)),
+      started_(loop.wall_now()) {
+  dispatcher_.on_log([this](const Task& task) { feed_log(task); });
+}
+
+Gateway::~Gateway() = default;
+
+Result<void> Gateway::start() {
+  auto socket = uv::Listener::listen_unix(loop_, settings_.socket,
+                                          [this](auto stream) { accept(std::move(stream), false); });
+  if (!socket) return std::unexpected(socket.error());
+  socket_ = std::move(*socket);
+  if (settings_.listen.empty()) return {};
+  auto tcp = uv::Listener::listen_tcp(loop_, settings_.listen,
+                                      [this](auto stream) { accept(std::move(stream), true); });
+  if (!tcp) return std::unexpected(tcp.error());
+  tcp_ = std::move(*tcp);
+  return {};
+}
+
+void Gateway::stop() {
+  socket_.reset();
+  tcp_.reset();
+  event_clients_.clear();
+  for (const auto& connection : connections_) connection->close_soon();
+}
+
+std::string Gateway::address() const { return tcp_ == nullptr ? "" : tcp_->address(); }
+
+void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
+  if (connections_.size() >= max_connections) return;  // closed at once: the client may try again
+  HttpLimits limits;
+  limits.max_body = settings_.max_body;
+  connections_.push_back(std::make_unique<HttpConnection>(
+      loop_, std::move(stream), over_tcp, limits, [this](auto exchange) { handle(exchange); },
+      [this](HttpConnection& closed) {
+        uv::defer(loop_, [this, guard = std::weak_ptr(alive_), gone = &closed] {
+          if (guard.expired()) return;
+          std::erase_if(connections_, [gone](const auto& connection) { return connection.get() == gone; });
+        });
+      }));
+}
+
+const std::vector<Gateway::Route>& Gateway::routes() {
+  static const std::vector<Route> table = {
+      {"POST", "/v1/tasks", &Gateway::post_task},
+      {"GET", "/v1/tasks", &Gateway::list_tasks},
+      {"GET", "/v1/tasks/{id}", &Gateway::get_task},
+      {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
+      {"GET", "/v1/tasks/{id}/result", &Gateway::get_result},
+      {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs},
+      {"GET", "/v1/events", &Gateway::get_events},
+      {"GET", "/v1/workers", &Gateway::get_workers},
+      {"GET", "/v1/memory", &Gateway::get_memory},
+      {"GET", "/v1/queue", &Gateway::get_queue},
+      {"GET", "/v1/agents", &Gateway::get_agents},
+      {"GET", "/v1/config", &Gateway::get_config},
+      {"POST", "/v1/reload", &Gateway::post_reload},
+      {"POST", "/v1/drain", &Gateway::post_drain},
+      {"GET", "/health", &Gateway::get_health},
+      {"GET", "/ready", &Gateway::get_ready},
+      {"GET", "/metrics", &Gateway::get_metrics},
+  };
+  return table;
+}
+
+bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
+  const HttpRequest& request = exchange->request();
+  const std::string_view origin = request.header("origin");
+  const bool own_origin =
+      origin.empty() ||
+      is_own_host(origin.substr(std::min(origin.find("://") + 3, origin.size())), settings_.listen);
+  if (!is_own_host(request.header("host"), settings_.listen) || !own_origin) {
+    respond_error(*exchange, 403, "forbidden",
+                  "requests for another host or from another site's page are refused");
+    return false;
+  }
+  const bool open_to_all =
+      request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
+  if (!request.over_tcp || open_to_all || settings_.token.empty()) return true;
+  if (equals_constant_time(request.header("authorization"), "Bearer " + settings_.token)) return true;
+  respond_error(*exchange, 401, "unauthorized",
+                "TCP needs the header 'Authorization: Bearer TOKEN'; see kurultai status");
+  return false;
+}
+
+void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
+  if (!is_allowed(exchange)) return;
+  const HttpRequest& request = exchange->request();
+  const std::string method = request.method == "HEAD" ? "GET" : request.method;
+  std::string allowed;
+  for (const Route& route : routes()) {
+    const auto id = match(route.pattern, request.path);
+    if (!id) continue;
+    if (route.method == method) return (this->*route.handler)(exchange, *id);
+    allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
+  }
+  if (allowed.empty()) return respond_error(*exchange, 404, "not_found", "there is no " + request.path);
+  exchange->respond(405, "application/json",
+                    R"({"error":{"code":"method_not_allowed","message":"use )" + allowed + "\"}}\n",
+                    {{"Allow", allowed}});
+}
+
+void Gateway::on_event(const Event& event) {
+  std::string text = "id: " + std::to_string(event.id) + "\nevent: " + std::string(name_of(event)) +
+                     "\ndata: " + to_json(event) + "\n\n";
+  const std::string task_id(task_of(event));
+  std::erase_if(event_clients_, [&](EventClient& client) {
+    if (!client.exchange->is_open()) return true;
+    if (!client.task_id.empty() && client.task_id != task_id) return false;
+    if (client.exchange->pending() > max_event_backlog) {
+      client.exchange->write(": too slow, events were dropped; ask again with Last-Event-ID\n\n");
+      client.exchange->end();
+      return true;
+    }
+    client.exchange->write(text);
+    return false;
+  });
+  kept_events_.push_back({event.id, task_id, std::move(text)});
+  if (kept_events_.size() > kept_events) kept_events_.pop_front();
+
+  const auto* about = std::get_if<TaskEvent>(&event.body);
+  if (about == nullptr || !is_final(about->task.state)) return;
+  auto waiting = waiters_.extract(about->task.id);
+  if (waiting.empty()) return;
+  for (Waiter& waiter : waiting.mapped()) respond_json(*waiter.exchange, 200, to_json(about->task));
+}
+
+void Gateway::get_events(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const HttpRequest& request = exchange->request();
+  EventClient client{exchange, request.parameter("taskId").value_or("")};
+  exchange->begin(200, "text/event-stream", {{"Cache-Control", "no-store"}});
+  exchange->write(": events of kurultaid\n\n");
+  const std::string last(request.header("last-event-id"));
+  if (!last.empty()) {
+    const std::uint64_t after = std::strtoull(last.c_str(), nullptr, 10);
+    for (const KeptEvent& kept : kept_events_) {
+      if (kept.id > after && (client.task_id.empty() || client.task_id == kept.task_id))
+        exchange->write(kept.text);
+    }
+  }
+  event_clients_.push_back(std::move(client));
+}
+
+}  // namespace kurultai

@@ -1,0 +1,125 @@
+// The HTTP API on the Unix socket and on TCP: connections, who may ask, and the routes. Loop thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "config/load.h"
+#include "supervisor/dispatcher.h"
+#include "supervisor/gateway/http.h"
+#include "supervisor/gateway/metrics.h"
+#include "supervisor/monitor.h"
+
+namespace kurultai {
+
+struct GatewaySettings {
+  std::string socket;  // path of the Unix socket
+  std::string listen;  // HOST:PORT, or empty
+  std::string token;   // asked for on TCP; empty: none is
+  std::size_t max_body = 0;
+  std::string version;
+};
+
+class Gateway {
+ public:
+  using Reload = std::function<ConfigResult<ConfigChange>()>;
+
+  Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller, Metrics& metrics,
+          GatewaySettings settings, Reload reload);
+  ~Gateway();
+
+  Result<void> start();
+  /// No new connections; those that are open end with their answer.
+  void stop();
+  /// The TCP address in effect; empty without.
+  std::string address() const;
+
+  void on_event(const Event& event);
+
+ private:
+  using Handler = void (Gateway::*)(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  struct Route {
+    std::string_view method;
+    std::string_view pattern;  // {id} stands for one segment
+    Handler handler;
+  };
+  /// Somebody who waits for the end of a task.
+  struct Waiter {
+    std::shared_ptr<Exchange> exchange;
+    std::unique_ptr<uv::Timer> timer;
+  };
+  struct LogFollower {
+    std::shared_ptr<Exchange> exchange;
+    std::uint64_t sent = 0;
+  };
+  struct EventClient {
+    std::shared_ptr<Exchange> exchange;
+    std::string task_id;  // empty: all
+  };
+  struct KeptEvent {
+    std::uint64_t id;
+    std::string task_id;
+    std::string text;
+  };
+
+  // gateway.cc
+  void accept(std::unique_ptr<uv::Stream> stream, bool over_tcp);
+  void handle(const std::shared_ptr<Exchange>& exchange);
+  bool is_allowed(const std::shared_ptr<Exchange>& exchange) const;
+
+  // routes_tasks.cc
+  void post_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit);
+  void send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path, std::int64_t offset,
+                 std::int64_t left);
+  void feed_log(const Task& task);
+
+  // routes_state.cc
+  void get_health(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_ready(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_metrics(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_memory(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_workers(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_queue(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_agents(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_config(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void post_reload(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void post_drain(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+
+  static const std::vector<Route>& routes();
+
+  uv::Loop& loop_;
+  Dispatcher& dispatcher_;
+  Monitor& monitor_;
+  Controller& controller_;
+  Metrics& metrics_;
+  GatewaySettings settings_;
+  Reload reload_;
+  WallTime started_;
+  std::unique_ptr<uv::Listener> socket_;
+  std::unique_ptr<uv::Listener> tcp_;
+  std::vector<std::unique_ptr<HttpConnection>> connections_;
+  std::unordered_map<std::string, std::vector<Waiter>> waiters_;  // by task id
+  std::unordered_map<std::string, std::vector<LogFollower>> followers_;
+  std::vector<EventClient> event_clients_;
+  std::deque<KeptEvent> kept_events_;  // the newest, for Last-Event-ID
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+/// `{"error":{…}}` of the contract, with Retry-After where it makes sense.
+void respond_error(Exchange& exchange, int status, std::string_view code, std::string_view message,
+                   std::chrono::seconds retry_after = {}, const std::vector<std::string>& details = {});
+void respond_json(Exchange& exchange, int status, std::string json);
+
+}  // namespace kurultai

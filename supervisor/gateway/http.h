@@ -1,0 +1,115 @@
+// HTTP/1.1 on one connection: requests are read with llhttp, one is answered at a time. Loop thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "supervisor/uv/stream.h"
+
+namespace kurultai {
+
+struct HttpRequest {
+  std::string method;
+  std::string target;                          // as sent
+  std::string path;                            // of the target, percent-decoded
+  std::map<std::string, std::string> query;    // percent-decoded
+  std::map<std::string, std::string> headers;  // names in lower case; repeated ones joined by ", "
+  std::string body;
+  bool over_tcp = false;
+
+  /// Empty if there is none.
+  std::string_view header(std::string_view name) const;
+  std::optional<std::string> parameter(const std::string& name) const;
+};
+
+struct HttpLimits {
+  std::size_t max_body = 1024 * 1024;
+  std::size_t max_header = 16 * 1024;
+  Duration request_timeout{10000};  // from a request's first byte to its last
+  Duration idle_timeout{60000};     // between requests
+};
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+class HttpConnection;
+
+/// One request and the way to answer it, at once or later. All calls are harmless when the client has gone.
+class Exchange {
+ public:
+  Exchange(HttpConnection* connection, HttpRequest request)
+      : connection_(connection), request_(std::move(request)) {}
+
+  const HttpRequest& request() const { return request_; }
+  bool is_open() const { return connection_ != nullptr; }
+
+  void respond(int status, std::string_view type, std::string body, const Headers& headers = {});
+  /// A body in pieces: chunked, or of a length known beforehand. Then write() as often as wanted, then end().
+  void begin(int status, std::string_view type, const Headers& headers = {},
+             std::optional<std::int64_t> length = {});
+  void write(std::string bytes);
+  void end();
+  /// Gives up in the middle of a body: the client sees a broken response, not a short one.
+  void abort();
+
+  std::size_t pending() const;
+  void when_written(std::function<void()> then);
+  /// Called once if the client goes before the answer is complete.
+  void on_gone(std::function<void()> callback) { on_gone_ = std::move(callback); }
+
+ private:
+  friend class HttpConnection;
+  HttpConnection* connection_;
+  HttpRequest request_;
+  std::function<void()> on_gone_;
+  bool chunked_ = false;
+};
+
+class HttpConnection {
+ public:
+  using OnRequest = std::function<void(std::shared_ptr<Exchange>)>;
+
+  /// `on_closed` may destroy the connection in a later turn of the loop, not in the call.
+  HttpConnection(uv::Loop& loop, std::unique_ptr<uv::Stream> stream, bool over_tcp, HttpLimits limits,
+                 OnRequest on_request, std::function<void(HttpConnection&)> on_closed);
+  ~HttpConnection();
+
+  /// Closes when the answer under way (if any) was sent.
+  void close_soon();
+
+ private:
+  friend class Exchange;
+  struct Parser;
+
+  void on_data(std::string_view bytes);
+  void on_request_complete();
+  void refuse(int status, std::string_view message);
+  void response_done();
+  std::string head_of(int status, std::string_view type, const Headers& headers,
+                      std::optional<std::int64_t> length) const;
+  void close();
+
+  uv::Loop& loop_;
+  std::unique_ptr<uv::Stream> stream_;
+  bool over_tcp_;
+  HttpLimits limits_;
+  OnRequest on_request_;
+  std::function<void(HttpConnection&)> on_closed_;
+  std::unique_ptr<Parser> parser_;
+  uv::Timer timer_;
+  std::shared_ptr<Exchange> exchange_;  // the request being answered
+  std::string waiting_;                 // pipelined bytes behind it
+  bool feeding_ = false;
+  bool keep_alive_ = true;
+  bool closed_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+/// "OK", "Not Found" …
+std::string_view status_text(int status);
+
+}  // namespace kurultai

@@ -1,0 +1,249 @@
+#include "supervisor/gateway/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+#include <sys/resource.h>
+
+#include "supervisor/dispatcher.h"
+
+namespace kurultai {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using prometheus::Histogram;
+
+namespace {
+
+template <typename... Cases>
+struct overloaded : Cases... {
+  using Cases::operator()...;
+};
+
+const Histogram::BucketBoundaries seconds_buckets = {0.001, 0.005, 0.025, 0.1, 0.5,  1,
+                                                     5,     15,    60,    300, 1800, 3600};
+const Histogram::BucketBoundaries fast_buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
+                                                  0.005,  0.01,    0.05,   0.1,   1};
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+std::string str(std::string_view view) { return std::string(view); }
+
+}  // namespace
+
+struct Metrics::Families {
+  prometheus::Registry registry;
+
+  Family<Gauge>& usage =
+      BuildGauge().Name("kurultai_memory_usage_bytes").Help("Memory in use").Register(registry);
+  Family<Gauge>& limit =
+      BuildGauge().Name("kurultai_memory_limit_bytes").Help("The memory budget").Register(registry);
+  Family<Gauge>& worker_memory = BuildGauge()
+                                     .Name("kurultai_worker_memory_bytes")
+                                     .Help("Working set of a worker's tree")
+                                     .Register(registry);
+  Family<Counter>& supervisor_cpu = BuildCounter()
+                                        .Name("kurultai_supervisor_cpu_seconds_total")
+                                        .Help("CPU time of the supervisor")
+                                        .Register(registry);
+  Family<Gauge>& active =
+      BuildGauge().Name("kurultai_workers_active").Help("Workers with tasks").Register(registry);
+  Family<Gauge>& idle =
+      BuildGauge().Name("kurultai_workers_idle").Help("Workers without tasks").Register(registry);
+  Family<Counter>& spawned =
+      BuildCounter().Name("kurultai_workers_spawned_total").Help("Workers started").Register(registry);
+  Family<Counter>& exited = BuildCounter()
+                                .Name("kurultai_workers_exited_total")
+                                .Help("Workers that ended, by reason")
+                                .Register(registry);
+  Family<Gauge>& depth = BuildGauge().Name("kurultai_queue_depth").Help("Waiting tasks").Register(registry);
+  Family<Counter>& submitted =
+      BuildCounter().Name("kurultai_tasks_submitted_total").Help("Tasks accepted").Register(registry);
+  Family<Counter>& finished =
+      BuildCounter().Name("kurultai_tasks_finished_total").Help("Tasks in a final state").Register(registry);
+  Family<Counter>& rejected = BuildCounter()
+                                  .Name("kurultai_tasks_rejected_total")
+                                  .Help("Submissions refused, by code")
+                                  .Register(registry);
+  Family<Counter>& preempted = BuildCounter()
+                                   .Name("kurultai_tasks_preempted_total")
+                                   .Help("Tasks that were sent back to the queue")
+                                   .Register(registry);
+  Family<Counter>& killed = BuildCounter()
+                                .Name("kurultai_tasks_killed_total")
+                                .Help("Tasks killed for the memory budget")
+                                .Register(registry);
+  Family<Counter>& skipped = BuildCounter()
+                                 .Name("kurultai_heartbeats_skipped_total")
+                                 .Help("Heartbeats passed over under memory pressure")
+                                 .Register(registry);
+  Family<Counter>& crossings = BuildCounter()
+                                   .Name("kurultai_threshold_crossings_total")
+                                   .Help("Memory thresholds crossed")
+                                   .Register(registry);
+  Family<Counter>& withheld = BuildCounter()
+                                  .Name("kurultai_governance_withheld_total")
+                                  .Help("Actions not taken because FF_MEMORY_GOVERNANCE is false")
+                                  .Register(registry);
+  Family<Gauge>& breaker = BuildGauge()
+                               .Name("kurultai_circuit_breaker_state")
+                               .Help("0 closed, 1 half-open, 2 open")
+                               .Register(registry);
+  Family<Counter>& swept = BuildCounter()
+                               .Name("kurultai_orphans_swept_total")
+                               .Help("Processes that outlived their task and were killed")
+                               .Register(registry);
+  Family<Counter>& noise = BuildCounter()
+                               .Name("kurultai_stdout_noise_lines_total")
+                               .Help("Lines on agents' stdout that were no protocol message")
+                               .Register(registry);
+  Family<Counter>& warnings = BuildCounter()
+                                  .Name("kurultai_memory_warnings_total")
+                                  .Help("Workers that crossed their memory_warning")
+                                  .Register(registry);
+  Histogram& wait = BuildHistogram()
+                        .Name("kurultai_task_wait_seconds")
+                        .Help("From submission to start")
+                        .Register(registry)
+                        .Add({}, seconds_buckets);
+  Histogram& run = BuildHistogram()
+                       .Name("kurultai_task_run_seconds")
+                       .Help("From start to end of the last attempt")
+                       .Register(registry)
+                       .Add({}, seconds_buckets);
+  Histogram& reaction = BuildHistogram()
+                            .Name("kurultai_governor_reaction_seconds")
+                            .Help("From the governor's decision to the victim's end")
+                            .Register(registry)
+                            .Add({}, fast_buckets);
+};
+
+Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
+    : dispatcher_(dispatcher), monitor_(monitor), families_(std::make_unique<Families>()) {
+  Families& f = *families_;
+  f.spawned.Add({});
+  f.preempted.Add({});
+  f.killed.Add({});
+  f.skipped.Add({});
+  f.swept.Add({});
+  f.noise.Add({});
+  f.warnings.Add({});
+  f.supervisor_cpu.Add({});
+  for (const char* code : {"queue_full", "memory_pressure", "circuit_open", "draining"})
+    f.rejected.Add({{"code", code}});
+  for (std::size_t i = 0; i < threshold_count; ++i) {
+    for (const char* direction : {"up", "down"}) {
+      f.crossings.Add({{"threshold", str(to_string(static_cast<Threshold>(i)))}, {"direction", direction}});
+    }
+  }
+  for (const auto cause :
+       {WorkerEnd::Cause::exited, WorkerEnd::Cause::asked, WorkerEnd::Cause::memory_cap,
+        WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error, WorkerEnd::Cause::start_failed}) {
+    f.exited.Add({{"reason", str(to_string(cause))}});
+  }
+  for (const auto& [agent, settings] : dispatcher.config().agents) {
+    for (const Priority priority : all_priorities) {
+      f.submitted.Add({{"agent", agent}, {"priority", str(to_string(priority))}});
+    }
+    f.finished.Add({{"agent", agent}, {"state", "completed"}, {"reason", ""}});
+  }
+  for (const char* action : {"preempt", "kill", "reject", "skip_heartbeat"})
+    f.withheld.Add({{"action", action}});
+}
+
+Metrics::~Metrics() = default;
+
+void Metrics::on_event(const Event& event) {
+  Families& f = *families_;
+  std::visit(overloaded{
+                 [&](const TaskEvent& body) {
+                   const Task& task = body.task;
+                   if (body.kind == TaskEvent::Kind::queued && task.attempt == 1) {
+                     f.submitted.Add({{"agent", task.agent}, {"priority", str(to_string(task.priority))}})
+                         .Increment();
+                   }
+                   if (body.kind == TaskEvent::Kind::started) f.wait.Observe(seconds(task.waited));
+                   if (body.kind == TaskEvent::Kind::preempted) {
+                     f.preempted.Add({}).Increment();
+                     if (body.why == "kill") f.killed.Add({}).Increment();
+                     if (body.why == "kill" || body.why == "preempt")
+                       f.reaction.Observe(seconds(body.reaction));
+                   }
+                   if (!is_final(task.state)) return;
+                   if (task.started_at) f.run.Observe(seconds(task.ran));
+                   f.finished
+                       .Add({{"agent", task.agent},
+                             {"state", str(to_string(task.state))},
+                             {"reason", task.error ? str(to_string(task.error->reason)) : ""}})
+                       .Increment();
+                 },
+                 [&](const TaskRejected& body) { f.rejected.Add({{"code", str(body.code)}}).Increment(); },
+                 [&](const HeartbeatSkipped&) { f.skipped.Add({}).Increment(); },
+                 [&](const WorkerEvent& body) {
+                   if (body.kind == WorkerEvent::Kind::spawned) f.spawned.Add({}).Increment();
+                   if (body.kind == WorkerEvent::Kind::exited)
+                     f.exited.Add({{"reason", str(body.reason)}}).Increment();
+                 },
+                 [&](const MemoryWarning&) { f.warnings.Add({}).Increment(); },
+                 [&](const ThresholdCrossed& body) {
+                   f.crossings
+                       .Add({{"threshold", str(to_string(body.threshold))},
+                             {"direction", body.direction == Direction::up ? "up" : "down"}})
+                       .Increment();
+                 },
+                 [&](const OrphanSwept& body) { f.swept.Add({}).Increment(body.count); },
+                 [&](const Withheld& body) { f.withheld.Add({{"action", str(body.action)}}).Increment(); },
+                 [](const ConfigReloaded&) {},
+                 [](const DrainEvent&) {},
+                 [](const BreakerChanged&) {},
+             },
+             event.body);
+}
+
+void Metrics::refresh() {
+  Families& f = *families_;
+  const MemorySnapshot& memory = monitor_.last();
+  f.usage.Add({{"scope", "total"}}).Set(static_cast<double>(memory.used.count));
+  f.usage.Add({{"scope", "supervisor"}}).Set(static_cast<double>(memory.supervisor_rss.count));
+  f.usage.Add({{"scope", "workers"}}).Set(static_cast<double>(memory.workers.total.used.count));
+  f.limit.Add({}).Set(static_cast<double>(memory.budget.count));
+  f.active.Add({}).Set(dispatcher_.pool().active());
+  f.idle.Add({}).Set(dispatcher_.pool().idle());
+  for (const Priority priority : all_priorities) {
+    f.depth.Add({{"priority", str(to_string(priority))}})
+        .Set(static_cast<double>(dispatcher_.queue().waiting(priority)));
+  }
+  for (const auto& [name, breaker] : dispatcher_.breakers()) {
+    f.breaker.Add({{"name", name}}).Set(static_cast<double>(breaker.state()));
+  }
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const double cpu = static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+                     static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+  Counter& counter = f.supervisor_cpu.Add({});
+  counter.Increment(cpu - counter.Value());
+  Counter& noise = f.noise.Add({});
+  noise.Increment(static_cast<double>(dispatcher_.noise_lines()) - noise.Value());
+}
+
+std::string Metrics::text() {
+  refresh();
+  Families& f = *families_;
+  // Workers come and go: their gauges live for one scrape, so that label sets stay bounded.
+  std::vector<Gauge*> gauges;
+  for (const auto& worker : dispatcher_.pool().workers()) {
+    Gauge& gauge = f.worker_memory.Add({{"worker", worker->id()}, {"agent", worker->agent().name}});
+    gauge.Set(static_cast<double>(worker->memory().count));
+    gauges.push_back(&gauge);
+  }
+  std::string text = prometheus::TextSerializer().Serialize(f.registry.Collect());
+  for (Gauge* gauge : gauges) f.worker_memory.Remove(gauge);
+  return text;
+}
+
+}  // namespace kurultai

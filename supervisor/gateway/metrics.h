@@ -1,0 +1,34 @@
+// Prometheus metrics: counters and histograms from events, gauges from the state at the time of the scrape.
+// Every family is there from the start, at zero.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "supervisor/events.h"
+
+namespace kurultai {
+
+class Dispatcher;
+class Monitor;
+
+class Metrics {
+ public:
+  /// Label sets are bounded: agents come from the configuration; workers are dropped when they exit.
+  explicit Metrics(const Dispatcher& dispatcher, const Monitor& monitor);
+  ~Metrics();
+
+  void on_event(const Event& event);
+  /// Text exposition format 0.0.4.
+  std::string text();
+
+ private:
+  struct Families;
+  void refresh();
+
+  const Dispatcher& dispatcher_;
+  const Monitor& monitor_;
+  std::unique_ptr<Families> families_;
+};
+
+}  // namespace kurultai

@@ -1,0 +1,231 @@
+// Routes about the supervisor itself.
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "protocol/json_text.h"
+#include "supervisor/gateway/gateway.h"
+
+namespace kurultai {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr Duration default_drain{30000};
+
+json bytes_or_null(const std::optional<Bytes>& bytes) { return bytes ? json(bytes->count) : json(); }
+
+std::string_view name_of(Worker::State state, bool busy) {
+  switch (state) {
+    case Worker::State::starting:
+      return "starting";
+    case Worker::State::serving:
+      return busy ? "busy" : "idle";
+    case Worker::State::ending:
+      return "ending";
+    case Worker::State::gone:
+      return "gone";
+  }
+  return "gone";
+}
+
+json heap_json(const HeapFigures& heap) {
+  return {{"heapUsed", bytes_or_null(heap.heap_used)},
+          {"heapTotal", bytes_or_null(heap.heap_total)},
+          {"external", bytes_or_null(heap.external)},
+          {"arrayBuffers", bytes_or_null(heap.array_buffers)}};
+}
+
+json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Controller& controller) {
+  const MemorySnapshot& memory = monitor.last();
+  const Pressure& pressure = dispatcher.governor().pressure();
+  json thresholds;
+  json over = json::array();
+  for (std::size_t i = 0; i < threshold_count; ++i) {
+    const auto threshold = static_cast<Threshold>(i);
+    thresholds[std::string(to_string(threshold))] = pressure.thresholds().at(threshold);
+    if (pressure.is_over(threshold)) over.push_back(to_string(threshold));
+  }
+  json workers = json::array();
+  for (const auto& worker : dispatcher.pool().workers()) {
+    json object = {{"workerId", worker->id()},
+                   {"agent", worker->agent().name},
+                   {"memoryBytes", worker->memory().count},
+                   {"heap", heap_json(worker->heap)}};
+    for (const NamedReading& named : memory.workers.groups) {
+      if (named.name != worker->id()) continue;
+      object["rawBytes"] = named.reading.raw.count;
+      object["swapBytes"] = named.reading.swap.count;
+    }
+    workers.push_back(std::move(object));
+  }
+  return {{"time", to_rfc3339(memory.at)},
+          {"budgetBytes", memory.budget.count},
+          {"usedBytes", memory.used.count},
+          {"ratio", memory.ratio()},
+          {"swapBytes", memory.workers.total.swap.count},
+          {"guarantee", to_string(controller.guarantee())},
+          {"thresholds", thresholds},
+          {"hysteresis", pressure.thresholds().hysteresis},
+          {"over", over},
+          {"supervisor",
+           {{"rssBytes", memory.supervisor_rss.count},
+            {"heapUsedBytes", memory.heap_used.count},
+            {"heapTotalBytes", memory.heap_total.count}}},
+          {"workersBytes", memory.workers.total.used.count},
+          {"workers", workers}};
+}
+
+}  // namespace
+
+void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const FeatureFlags& flags = dispatcher_.config().flags;
+  json troubles = json::array();
+  if (!monitor_.trouble().empty()) troubles.push_back("memory cannot be read: " + monitor_.trouble());
+  json health = {{"status", troubles.empty() ? "ok" : "degraded"},
+                 {"guarantee", to_string(controller_.guarantee())},
+                 {"explanation", controller_.explanation()},
+                 {"troubles", troubles},
+                 {"draining", dispatcher_.is_draining()},
+                 {"memory", memory_json(dispatcher_, monitor_, controller_)},
+                 {"uptimeSeconds", std::chrono::duration<double>(loop_.wall_now() - started_).count()},
+                 {"pid", ::getpid()},
+                 {"version", settings_.version},
+                 {"listen", address()},
+                 {"flags",
+                  {{"memoryGovernance", flags.memory_governance},
+                   {"workerPool", flags.worker_pool},
+                   {"circuitBreakers", flags.circuit_breakers}}}};
+  health["memory"].erase("workers");
+  respond_json(*exchange, 200, to_text(health));
+}
+
+void Gateway::get_ready(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  if (const auto refusal = dispatcher_.refusal()) {
+    return respond_error(*exchange, 503, to_string(refusal->code), refusal->message, refusal->retry_after);
+  }
+  respond_json(*exchange, 200, R"({"ready":true})");
+}
+
+void Gateway::get_metrics(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  exchange->respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text());
+}
+
+void Gateway::get_memory(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  respond_json(*exchange, 200, to_text(memory_json(dispatcher_, monitor_, controller_)));
+}
+
+void Gateway::get_workers(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  json list = json::array();
+  const TimePoint now = loop_.now();
+  for (const auto& worker : dispatcher_.pool().workers()) {
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - worker->started());
+    list.push_back({{"workerId", worker->id()},
+                    {"agent", worker->agent().name},
+                    {"pid", worker->pid()},
+                    {"state", name_of(worker->state(), !worker->tasks().empty())},
+                    {"tasks", worker->tasks()},
+                    {"tasksDone", worker->tasks_done()},
+                    {"startedAt", to_rfc3339(loop_.wall_now() - age)},
+                    {"memoryBytes", worker->memory().count},
+                    {"peakMemoryBytes", worker->peak().count},
+                    {"memoryLimitBytes", worker->spec().memory_limit.count},
+                    {"noiseLines", worker->noise_lines},
+                    {"unknownMessages", worker->unknown_messages}});
+  }
+  respond_json(*exchange, 200, to_text({{"workers", list}}));
+}
+
+void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const TaskQueue& queue = dispatcher_.queue();
+  json levels = json::array();
+  for (const Priority priority : all_priorities) {
+    levels.push_back({{"priority", to_string(priority)},
+                      {"waiting", queue.waiting(priority)},
+                      {"limit", queue.limits().per_level[static_cast<std::size_t>(priority)]}});
+  }
+  // The table and the queue are both small and bounded; positions come from the queue.
+  std::map<std::size_t, json> waiting;
+  for (const Task* task : dispatcher_.tasks().list(
+           "", dispatcher_.tasks().size(), [](const Task& t) { return t.state == TaskState::queued; })) {
+    if (const auto position = queue.position(task->id)) {
+      waiting[*position] = {{"taskId", task->id},
+                            {"agent", task->agent},
+                            {"priority", to_string(task->priority)},
+                            {"position", *position},
+                            {"preemptions", task->preemptions}};
+    }
+  }
+  json tasks = json::array();
+  for (auto& [position, task] : waiting) tasks.push_back(std::move(task));
+  respond_json(*exchange, 200,
+               to_text({{"depth", queue.depth()},
+                        {"maxDepth", queue.limits().max_depth},
+                        {"returned", queue.returned()},
+                        {"levels", levels},
+                        {"tasks", tasks}}));
+}
+
+void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const Config& config = dispatcher_.config();
+  std::map<std::string, int> queued;
+  for (const Task* task : dispatcher_.tasks().list(
+           "", dispatcher_.tasks().size(), [](const Task& t) { return t.state == TaskState::queued; })) {
+    queued[task->agent] += 1;
+  }
+  json list = json::array();
+  for (const auto& [name, agent] : config.agents) {
+    const AgentFigures figures = dispatcher_.figures(name);
+    const auto workers = std::ranges::count_if(
+        dispatcher_.pool().workers(), [&](const auto& worker) { return worker->agent().name == name; });
+    list.push_back({{"name", name},
+                    {"protocol", agent.protocol == AgentProtocol::exec ? "exec" : "jsonl"},
+                    {"workers", workers},
+                    {"running", figures.running},
+                    {"queued", queued[name]},
+                    {"completed", figures.completed},
+                    {"failed", figures.failed},
+                    {"restarts", dispatcher_.pool().restarts(name)},
+                    {"memoryLimitBytes", memory_limit_of(agent, config).count}});
+  }
+  respond_json(*exchange, 200, to_text({{"agents", list}}));
+}
+
+void Gateway::get_config(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  respond_json(*exchange, 200, config_to_json(dispatcher_.config()));
+}
+
+void Gateway::post_reload(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const auto change = reload_();
+  if (!change) {
+    std::vector<std::string> details;
+    for (const ConfigError& error : change.error()) details.push_back(to_string(error));
+    return respond_error(*exchange, 422, "invalid_config",
+                         "the configuration has mistakes; the old one stays in effect", {}, details);
+  }
+  respond_json(*exchange, 200, to_text({{"live", change->live}, {"needsRestart", change->needs_restart}}));
+}
+
+void Gateway::post_drain(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  Duration limit = default_drain;
+  const HttpRequest& request = exchange->request();
+  for (const char* name : {"timeout", "wait"}) {
+    const auto text = request.parameter(name);
+    if (!text || text->empty()) continue;
+    const auto parsed = parse_duration(*text);
+    if (!parsed)
+      return respond_error(*exchange, 400, "invalid_task", std::string(name) + ": " + parsed.error().message);
+    limit = *parsed;
+    break;
+  }
+  const bool wait = request.query.contains("wait");
+  dispatcher_.drain(limit, [exchange, wait](const DrainStatistics& statistics) {
+    if (wait) respond_json(*exchange, 200, to_json(statistics));
+  });
+  if (!wait) respond_json(*exchange, 202, to_json(dispatcher_.drain_statistics()));
+}
+
+}  // namespace kurultai

@@ -1,0 +1,254 @@
+// Routes about tasks.
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "protocol/json_text.h"
+#include "supervisor/gateway/gateway.h"
+
+namespace kurultai {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr Duration longest_wait = std::chrono::hours(1);
+constexpr std::size_t default_page = 100;
+constexpr std::size_t largest_page = 1000;
+constexpr std::size_t file_piece = 256 * 1024;
+constexpr int most_retries = 1000;
+constexpr std::size_t longest_key = 256;
+
+int status_of(Refusal::Code code) {
+  switch (code) {
+    case Refusal::Code::queue_full:
+      return 429;
+    case Refusal::Code::memory_pressure:
+    case Refusal::Code::circuit_open:
+    case Refusal::Code::draining:
+      return 503;
+    case Refusal::Code::invalid_task:
+    case Refusal::Code::unknown_agent:
+      return 422;
+    case Refusal::Code::key_conflict:
+      return 409;
+  }
+  return 422;
+}
+
+Result<void> read_field(const std::string& name, const json& value, Submission& to) {
+  auto wrong = [&name](std::string_view needs) {
+    return failure("'" + name + "' must be " + std::string(needs));
+  };
+  if (name == "agent") {
+    if (!value.is_string()) return wrong("the name of an agent");
+    to.agent = value.get<std::string>();
+  } else if (name == "payload") {
+    if (!value.is_null()) to.payload = to_text(value);
+  } else if (name == "priority") {
+    to.priority = value.is_string()
+                      ? parse_priority(value.get<std::string>())
+                      : (value.is_number_integer() ? parse_priority(value.dump()) : std::nullopt);
+    if (!to.priority) return wrong("critical, high, normal, low or heartbeat");
+  } else if (name == "timeout") {
+    const auto timeout = value.is_string() ? parse_duration(value.get<std::string>()) : failure("");
+    if (!timeout || timeout->count() <= 0) return wrong("a duration such as \"10m\"");
+    to.timeout = *timeout;
+  } else if (name == "retries") {
+    const bool good = value.is_number_integer() && value.get<std::int64_t>() >= 0 &&
+                      value.get<std::int64_t>() <= most_retries;
+    if (!good) return wrong("a number from 0 to " + std::to_string(most_retries));
+    to.retries = value.get<int>();
+  } else if (name == "idempotencyKey") {
+    if (!value.is_string() || value.get_ref<const std::string&>().size() > longest_key)
+      return wrong("a text of at most 256 bytes");
+    to.idempotency_key = value.get<std::string>();
+  } else {
+    return failure("there is no field '" + name + "'");
+  }
+  return {};
+}
+
+Result<Submission> read_submission(const json& body) {
+  if (!body.is_object()) return failure("the body must be a JSON object");
+  Submission submission;
+  for (const auto& [name, value] : body.items()) {
+    if (auto read = read_field(name, value, submission); !read) return std::unexpected(read.error());
+  }
+  if (submission.agent.empty()) return failure("'agent' is missing");
+  return submission;
+}
+
+}  // namespace
+
+void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const HttpRequest& request = exchange->request();
+  std::optional<Duration> wait;
+  if (const auto text = request.parameter("wait")) {
+    const auto parsed = parse_duration(*text);
+    if (!parsed) return respond_error(*exchange, 400, "invalid_task", "wait: " + parsed.error().message);
+    wait = std::min(*parsed, longest_wait);
+  }
+  const auto body = parse_json(request.body);
+  if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
+  auto submission = read_submission(*body);
+  if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
+  const auto task = dispatcher_.submit(std::move(*submission));
+  if (!task) {
+    const Refusal& refusal = task.error();
+    return respond_error(*exchange, status_of(refusal.code), to_string(refusal.code), refusal.message,
+                         refusal.retry_after);
+  }
+  if (wait) return wait_for(**task, exchange, *wait);
+  json answer = {{"taskId", (*task)->id}, {"state", to_string((*task)->state)}};
+  if (const auto position = dispatcher_.queue().position((*task)->id)) answer["position"] = *position;
+  respond_json(*exchange, 202, to_text(answer));
+}
+
+void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit) {
+  if (is_final(task.state)) return respond_json(*exchange, 200, to_json(task));
+  auto timer = std::make_unique<uv::Timer>(loop_, [this, exchange, id = task.id] {
+    if (const Task* waited = dispatcher_.tasks().find(id)) respond_json(*exchange, 202, to_json(*waited));
+    auto& list = waiters_[id];
+    std::erase_if(list, [&](const Waiter& waiter) { return waiter.exchange == exchange; });
+    if (list.empty()) waiters_.erase(id);
+  });
+  timer->start(limit);
+  waiters_[task.id].push_back({exchange, std::move(timer)});
+  exchange->on_gone([this, guard = std::weak_ptr(alive_), id = task.id, gone = exchange.get()] {
+    if (guard.expired()) return;
+    const auto found = waiters_.find(id);
+    if (found == waiters_.end()) return;
+    std::erase_if(found->second, [gone](const Waiter& waiter) { return waiter.exchange.get() == gone; });
+    if (found->second.empty()) waiters_.erase(found);
+  });
+}
+
+void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const HttpRequest& request = exchange->request();
+  std::set<TaskState> states;
+  std::string_view wanted = request.query.contains("state") ? request.query.at("state") : std::string_view();
+  while (!wanted.empty()) {
+    const std::string_view word = wanted.substr(0, wanted.find(','));
+    wanted.remove_prefix(std::min(word.size() + 1, wanted.size()));
+    const auto state = parse_task_state(word);
+    if (!state)
+      return respond_error(*exchange, 400, "invalid_task", "state: there is no '" + std::string(word) + "'");
+    states.insert(*state);
+  }
+  std::size_t limit = default_page;
+  if (const auto text = request.parameter("limit")) {
+    const char* const end = text->data() + text->size();
+    const auto [rest, error] = std::from_chars(text->data(), end, limit);
+    if (error != std::errc{} || rest != end || limit == 0 || limit > largest_page) {
+      return respond_error(*exchange, 400, "invalid_task",
+                           "limit: a number from 1 to " + std::to_string(largest_page));
+    }
+  }
+  const std::string agent = request.parameter("agent").value_or("");
+  const auto found =
+      dispatcher_.tasks().list(request.parameter("after").value_or(""), limit, [&](const Task& task) {
+        return (states.empty() || states.contains(task.state)) && (agent.empty() || agent == task.agent);
+      });
+  std::string text = "{\"tasks\":[";
+  for (const Task* task : found) text += (task == found.front() ? "" : ",") + to_json(*task);
+  text +=
+      "],\"next\":" + (found.size() == limit ? "\"" + found.back()->id + "\"" : std::string("null")) + "}";
+  respond_json(*exchange, 200, std::move(text));
+}
+
+void Gateway::get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  const Task* task = dispatcher_.tasks().find(id);
+  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+  if (const auto text = exchange->request().parameter("wait")) {
+    const auto wait = parse_duration(*text);
+    if (!wait) return respond_error(*exchange, 400, "invalid_task", "wait: " + wait.error().message);
+    return wait_for(*task, exchange, std::min(*wait, longest_wait));
+  }
+  respond_json(*exchange, 200, to_json(*task));
+}
+
+void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  switch (dispatcher_.cancel(id, "cancelled by a client")) {
+    case CancelAnswer::not_found:
+      return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+    case CancelAnswer::already_finished:
+      return respond_error(
+          *exchange, 409, "already_finished",
+          "task " + id + " is already " + std::string(to_string(dispatcher_.tasks().find(id)->state)));
+    case CancelAnswer::accepted:
+      break;
+  }
+  respond_json(*exchange, 202, to_json(*dispatcher_.tasks().find(id)));
+}
+
+void Gateway::get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  const Task* task = dispatcher_.tasks().find(id);
+  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+  if (!is_final(task->state)) {
+    return respond_error(
+        *exchange, 404, "not_found",
+        "task " + id + " is " + std::string(to_string(task->state)) + ": it has no result yet");
+  }
+  const Headers headers = {{"Content-Disposition", "attachment; filename=\"" + id + "\""},
+                           {"X-Content-Type-Options", "nosniff"}};
+  if (!task->result.file.empty()) {
+    exchange->begin(200, "application/octet-stream", headers, task->result.bytes);
+    return send_file(exchange, task->result.file, 0, task->result.bytes);
+  }
+  const JsonText& text = task->result.inline_json;
+  if (text.starts_with('"')) {  // a text is given as itself, not as JSON
+    return exchange->respond(200, "text/plain; charset=utf-8", json::parse(text).get<std::string>(), headers);
+  }
+  exchange->respond(200, text.empty() ? "text/plain; charset=utf-8" : "application/json", text, headers);
+}
+
+// One piece at a time: the next is read when the client has taken this one.
+void Gateway::send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path,
+                        std::int64_t offset, std::int64_t left) {
+  if (left == 0) return exchange->end();
+  const auto length = static_cast<std::size_t>(std::min(left, static_cast<std::int64_t>(file_piece)));
+  read_file(loop_, path, offset, length,
+            [this, guard = std::weak_ptr(alive_), exchange, path, offset, left](Result<std::string> piece) {
+              if (guard.expired() || !exchange->is_open()) return;
+              if (!piece || piece->empty()) return exchange->abort();
+              const auto count = static_cast<std::int64_t>(piece->size());
+              exchange->write(std::move(*piece));
+              exchange->when_written([this, guard, exchange, path, offset, left, count] {
+                if (!guard.expired()) send_file(exchange, path, offset + count, left - count);
+              });
+            });
+}
+
+void Gateway::get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  const Task* task = dispatcher_.tasks().find(id);
+  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+  const Headers headers = {{"Content-Disposition", "attachment; filename=\"" + id + ".log\""},
+                           {"X-Content-Type-Options", "nosniff"}};
+  const bool follow = exchange->request().parameter("follow").value_or("0") == "1" && !is_final(task->state);
+  if (!follow) return exchange->respond(200, "text/plain; charset=utf-8", task->log.text, headers);
+  exchange->begin(200, "text/plain; charset=utf-8", headers);
+  followers_[id].push_back({exchange, 0});
+  feed_log(*task);
+}
+
+void Gateway::feed_log(const Task& task) {
+  const auto found = followers_.find(task.id);
+  if (found == followers_.end()) return;
+  std::erase_if(found->second, [&](LogFollower& follower) {
+    if (!follower.exchange->is_open()) return true;
+    // A reader that is too slow misses the oldest lines, as the log itself drops them.
+    if (follower.exchange->pending() < file_piece) {
+      const std::uint64_t from = std::max(follower.sent, task.log.dropped);
+      follower.exchange->write(task.log.text.substr(from - task.log.dropped));
+      follower.sent = task.log.end();
+    }
+    if (!is_final(task.state)) return false;
+    follower.exchange->end();
+    return true;
+  });
+  if (found->second.empty()) followers_.erase(found);
+}
+
+}  // namespace kurultai

@@ -1,0 +1,288 @@
+// kurultaid: reads its configuration, puts the parts together, runs the loop.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "supervisor/event_log.h"
+#include "supervisor/gateway/gateway.h"
+#include "supervisor/guardian.h"
+#include "supervisor/options.h"
+#include "supervisor/state_directory.h"
+#include "supervisor/version.h"
+
+extern char** environ;
+
+namespace kurultai {
+
+namespace {
+
+constexpr int status_usage = 2;
+constexpr int status_failed = 1;
+constexpr Duration drain_limit{30000};
+constexpr Duration limit_retry{1000};
+
+int complain(const std::string& what, int status) {
+  std::fprintf(stderr, "kurultaid: %s\n", what.c_str());
+  return status;
+}
+
+ConfigResult<Config> read_config(const Options& options) {
+  auto config = options.config.empty() ? parse_config("", "defaults", process_environment())
+                                       : load_config(options.config, process_environment());
+  if (config && !options.listen.empty()) config->gateway.listen = options.listen;
+  if (config && options.is_private) {
+    // Commands of one person, run once: what keeps a service from harm would only be in the way.
+    config->flags.circuit_breakers = false;
+    config->exec.env_pass = {"*"};
+  }
+  return config;
+}
+
+std::string own_directory() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> entries;
+  for (char** entry = environ; *entry != nullptr; ++entry) entries.emplace_back(*entry);
+  return entries;
+}
+
+/// What the supervisor itself may use of the budget; the workers' parent group gets the rest.
+Bytes reserve() {
+  const std::int64_t mib = mebibytes(1).count;
+  const std::int64_t own = own_rss().value_or(Bytes{}).count;
+  return std::max(mebibytes(16), Bytes{(own + mib - 1) / mib * mib});
+}
+
+class Supervisor {
+ public:
+  Supervisor(const Options& options, std::shared_ptr<const Config> config, StateDirectory state,
+             std::string token, Controller& controller, Bytes budget)
+      : options_(options),
+        config_(std::move(config)),
+        controller_(controller),
+        budget_(budget),
+        events_([this] { return loop_.wall_now(); }),
+        dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool),
+        monitor_(
+            loop_, controller, monitor_settings(), [this] { return dispatcher_.activity(); },
+            [this](const MemorySnapshot& snapshot) {
+              log_snapshot(snapshot);
+              dispatcher_.on_reading(snapshot);
+            }),
+        metrics_(dispatcher_, monitor_),
+        gateway_(loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(std::move(token)),
+                 [this] { return reload(); }),
+        limit_timer_(loop_, [this] { apply_limit(); }) {
+    dispatcher_.attach(monitor_);
+    events_.add_sink([](const Event& event) { log_event(event); });
+    events_.add_sink([this](const Event& event) { metrics_.on_event(event); });
+    events_.add_sink([this](const Event& event) { gateway_.on_event(event); });
+  }
+
+  Result<void> run() {
+    if (auto started = gateway_.start(); !started) return started;
+    apply_limit();
+    monitor_.start();
+    const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
+    const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
+    const uv::SignalWatch hangup(loop_, SIGHUP, [this] { reload_and_log(); });
+    if (options_.is_private) watch_stdin();
+    log_info("kurultaid " + std::string(version) + " on " + options_.socket +
+             (gateway_.address().empty() ? "" : " and http://" + gateway_.address()) + ", budget " +
+             to_string(budget_) + ", guarantee " + std::string(to_string(controller_.guarantee())) + ": " +
+             controller_.explanation());
+    loop_.run();
+    return {};
+  }
+
+ private:
+  PoolSettings pool_settings(const StateDirectory& state) const {
+    PoolSettings settings;
+    settings.launcher = own_directory() + "/kurultai-worker";
+    settings.instance = state.instance;
+    settings.environment = own_environment();
+    settings.max_line = static_cast<std::size_t>(config_->ipc.max_line.count);
+    // Of systemd's range for dynamic users (61184…65519), a block of 64 by the instance's name.
+    settings.first_uid = 61184 + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % 67) * 64;
+    return settings;
+  }
+
+  Monitor::Settings monitor_settings() const {
+    return {budget_, config_->memory.thresholds, config_->memory.check_interval};
+  }
+
+  GatewaySettings gateway_settings(std::string token) const {
+    GatewaySettings settings;
+    settings.socket = options_.socket;
+    settings.listen = config_->gateway.listen == "none" ? "" : config_->gateway.listen;
+    settings.token = std::move(token);
+    settings.max_body = static_cast<std::size_t>(config_->gateway.max_body.count);
+    settings.version = version;
+    return settings;
+  }
+
+  // The kernel reclaims in the writer and may take seconds, and v1 refuses a limit below use: on a thread,
+  // again.
+  void apply_limit() {
+    auto outcome = std::make_shared<Result<void>>();
+    const Bytes limit = budget_ - reserve();
+    run_on_thread(
+        loop_, [this, outcome, limit] { *outcome = controller_.set_workers_limit(limit); },
+        [this, outcome, limit] {
+          if (*outcome || dispatcher_.is_draining()) return;
+          log_warning("limit of all workers, " + to_string(limit) + ": " + outcome->error().message +
+                      "; trying again");
+          limit_timer_.start(limit_retry);
+        });
+  }
+
+  ConfigResult<ConfigChange> reload() {
+    auto fresh = read_config(options_);
+    if (!fresh) return std::unexpected(fresh.error());
+    const ConfigChange change = compare(*config_, *fresh);
+    // What needs a restart stays as it is, so that `config show` tells what is in effect.
+    fresh->memory.cgroup_parent = config_->memory.cgroup_parent;
+    fresh->gateway = config_->gateway;
+    fresh->ipc = config_->ipc;
+    config_ = std::make_shared<const Config>(std::move(*fresh));
+    if (config_->memory.budget) budget_ = *config_->memory.budget;
+    dispatcher_.configure(config_);
+    monitor_.configure(monitor_settings());
+    apply_limit();
+    events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
+    return change;
+  }
+
+  void reload_and_log() {
+    const auto change = reload();
+    if (change) return;
+    for (const ConfigError& error : change.error()) log_error(to_string(error));
+    log_error("the configuration has mistakes; the old one stays in effect");
+  }
+
+  void shut_down() {
+    const bool again = dispatcher_.is_draining();
+    if (again) log_info("second signal: ending at once");
+    dispatcher_.drain(again ? Duration(0) : drain_limit, [this](const DrainStatistics&) { leave(); });
+  }
+
+  void watch_stdin() {
+    auto stream = uv::Stream::open_pipe(loop_, ::dup(STDIN_FILENO));
+    if (!stream) return log_error("stdin: " + stream.error().message);
+    stdin_ = std::move(*stream);
+    stdin_->read([](std::string_view) {}, [this](std::string_view) { shut_down_at_once(); });
+  }
+
+  // The client is gone: nobody wants the results.
+  void shut_down_at_once() {
+    for (const Task* task : dispatcher_.tasks().list("", dispatcher_.tasks().size(),
+                                                     [](const Task& t) { return !is_final(t.state); })) {
+      dispatcher_.cancel(task->id, "kurultai run has ended");
+    }
+    dispatcher_.drain(Duration(0), [this](const DrainStatistics&) { leave(); });
+  }
+
+  void leave() {
+    monitor_.stop();
+    limit_timer_.stop();
+    stdin_.reset();
+    gateway_.stop();
+    // What was answered just now still has to reach the clients.
+    last_words_.start(Duration(50));
+  }
+
+  const Options& options_;
+  uv::Loop loop_;
+  std::shared_ptr<const Config> config_;
+  Controller& controller_;
+  Bytes budget_;
+  Events events_;
+  Dispatcher dispatcher_;
+  Monitor monitor_;
+  Metrics metrics_;
+  Gateway gateway_;
+  uv::Timer limit_timer_;
+  uv::Timer last_words_{loop_, [this] { loop_.stop(); }};
+  std::unique_ptr<uv::Stream> stdin_;
+};
+
+Result<std::string> token_for(const Config& config, const StateDirectory& state) {
+  if (config.gateway.listen == "none" || !config.gateway.auth) return std::string();
+  return read_or_make_token(config.gateway.token_file.empty() ? state.path + "/token"
+                                                              : config.gateway.token_file);
+}
+
+Result<void> make_socket_directory(const std::string& socket) {
+  const auto directory = std::filesystem::path(socket).parent_path();
+  if (directory.empty() || std::filesystem::exists(directory)) return {};
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return failure("make directory " + directory.string() + ": " + error.message());
+  return {};
+}
+
+int supervise(const Options& options, Config config) {
+  ::signal(SIGPIPE, SIG_IGN);
+  ::umask(077);
+  auto state = open_state_directory(options.state_dir);
+  if (!state) return complain(state.error().message, status_failed);
+  auto token = token_for(config, *state);
+  if (!token) return complain(token.error().message, status_failed);
+  if (auto made = make_socket_directory(options.socket); !made)
+    return complain(made.error().message, status_failed);
+
+  ControllerOptions groups;
+  groups.instance = state->instance;
+  groups.cgroup_parent = config.memory.cgroup_parent;
+  // Forked while this process is small, has one thread and sits in the group it was started in.
+  auto guardian = start_guardian({groups, options.is_private ? options.state_dir : "", state->lock_fd});
+  if (!guardian) return complain(guardian.error().message, status_failed);
+  const auto machine = machine_memory(groups);
+  groups.companions = {guardian->pid()};
+  const auto controller = choose_controller(groups);
+  const Bytes budget = config.memory.budget.value_or(machine.value_or(gibibytes(1)));
+
+  if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
+  Result<void> ended;
+  {
+    Supervisor supervisor(options, std::make_shared<const Config>(std::move(config)), *state, *token,
+                          *controller, budget);
+    ended = supervisor.run();
+  }
+  stop_log();
+  return ended ? 0 : complain(ended.error().message, status_failed);
+}
+
+int run(int argc, char** argv) {
+  const auto parsed = parse_options(argc, argv);
+  if (!parsed) return complain(parsed.error().message, status_usage);
+  if (const auto* print = std::get_if<PrintAndLeave>(&*parsed)) {
+    std::fputs(print->text.c_str(), stdout);
+    return 0;
+  }
+  const Options& options = std::get<Options>(*parsed);
+  auto config = read_config(options);
+  if (!config) {
+    for (const ConfigError& error : config.error()) std::fprintf(stderr, "%s\n", to_string(error).c_str());
+    return status_usage;
+  }
+  if (options.check) {
+    std::printf("%s is good\n",
+                options.config.empty() ? "the built-in configuration" : options.config.c_str());
+    return 0;
+  }
+  return supervise(options, std::move(*config));
+}
+
+}  // namespace
+
+}  // namespace kurultai
+
+int main(int argc, char** argv) { return kurultai::run(argc, argv); }

@@ -1,0 +1,130 @@
+#include "supervisor/memory/cgroup.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/group_tree.h"
+
+namespace kurultai {
+
+Result<void> make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) return {};
+  return system_failure("mkdir " + path, errno);
+}
+
+Result<SupervisorSeat> SupervisorSeat::take(const InstancePaths& paths, const std::string& former,
+                                            const std::vector<int>& companions) {
+  SupervisorSeat seat(paths, former);
+  std::vector<int> all{::getpid()};
+  all.insert(all.end(), companions.begin(), companions.end());
+  for (const int process : all) {
+    auto moved = write_file(paths.supervisor + "/cgroup.procs", std::to_string(process));
+    if (!moved) return std::unexpected(moved.error());
+    seat.seated_.push_back(process);
+  }
+  return seat;
+}
+
+void SupervisorSeat::leave() {
+  // Refused: we end here, and the guardian removes the leaf.
+  for (const int process : std::exchange(seated_, {})) ignore_failure(leave_leaf(paths_, former_, process));
+}
+
+CgroupController::CgroupController(std::vector<InstancePaths> hierarchies, SupervisorSeat seat,
+                                   std::shared_ptr<Charge> total, std::string explanation)
+    : hierarchies_(std::move(hierarchies)),
+      seat_(std::move(seat)),
+      total_(std::move(total)),
+      explanation_(std::move(explanation)) {}
+
+CgroupController::~CgroupController() {
+  // One try: what is busy is the guardian's.
+  for (const InstancePaths& paths : hierarchies_) ignore_failure(remove_below(paths.workers));
+  seat_.leave();
+  for (const InstancePaths& paths : hierarchies_) ignore_failure(remove_below(paths.top));
+}
+
+std::function<Result<WorkersReading>()> CgroupController::reading_job(bool each_group) const {
+  auto groups = each_group ? living_ : decltype(living_)();
+  return [total = total_, groups = std::move(groups)]() -> Result<WorkersReading> {
+    auto sum = total->read();
+    if (!sum) return std::unexpected(sum.error());
+    WorkersReading reading{*sum, {}};
+    for (const auto& [name, charge] : groups) {
+      auto one = charge->read();
+      if (!one && one.error().code == ENODEV) continue;  // removed meanwhile
+      if (!one) return std::unexpected(one.error());
+      reading.groups.push_back({name, *one});
+    }
+    return reading;
+  };
+}
+
+std::vector<std::string> CgroupController::group_paths() const {
+  std::vector<std::string> paths;
+  for (const InstancePaths& one : hierarchies_) {
+    paths.push_back(one.workers);
+    if (::access(one.supervisor.c_str(), F_OK) == 0) paths.push_back(one.supervisor);
+    paths.push_back(one.top);
+  }
+  return paths;
+}
+
+void CgroupController::retire(const std::string& name, const std::vector<std::string>& directories) {
+  living_.erase(name);
+  retired_.insert(directories.begin(), directories.end());
+  remove_retired();
+}
+
+void CgroupController::remove_retired() {
+  std::erase_if(retired_, [](const std::string& directory) {
+    if (const auto processes = processes_below(directory)) signal_each(*processes, SIGKILL);
+    return remove_below(directory).has_value();
+  });
+}
+
+Result<std::vector<std::string>> CgroupController::make_directories(const std::string& name) {
+  if (!is_group_name(name) || name.contains('.'))
+    return failure("'" + name + "' cannot name a worker's group");
+  remove_retired();
+  std::vector<std::string> directories;
+  for (const InstancePaths& paths : hierarchies_) {
+    const std::string directory = paths.workers + "/" + name;
+    if (living_.contains(name) || retired_.contains(directory))
+      return system_failure("mkdir " + directory, EBUSY);
+    if (auto made = make_directory(directory); !made) {
+      for (const std::string& earlier : directories) ignore_failure(remove_below(earlier));
+      return std::unexpected(made.error());
+    }
+    directories.push_back(directory);
+  }
+  return directories;
+}
+
+std::vector<std::string> CgroupGroup::launch_options() const {
+  std::vector<std::string> options;
+  for (const std::string& directory : directories_) {
+    options.emplace_back("--join");
+    options.push_back(directory + "/cgroup.procs");
+  }
+  return options;
+}
+
+Result<bool> CgroupGroup::kill_all() {
+  auto inside = processes();
+  if (!inside) return std::unexpected(inside.error());
+  signal_each(*inside, SIGKILL);
+  return inside->empty();
+}
+
+void CgroupGroup::signal_all(int signal) {
+  if (const auto inside = processes()) signal_each(*inside, signal);
+}
+
+Result<std::vector<int>> CgroupGroup::processes() const { return processes_below(memory_directory()); }
+
+}  // namespace kurultai

@@ -1,0 +1,268 @@
+// cgroup v1: memory hierarchy for caps, charges and events, pids hierarchy for the number of processes.
+// Rules of the kernel used here: Documentation/admin-guide/cgroup-v1/memory.rst, sections 9 (thresholds), 10
+// (OOM).
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "supervisor/memory/cgroup.h"
+#include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/group_tree.h"
+
+namespace kurultai {
+namespace {
+
+class Charge1 : public Charge {
+ public:
+  static Result<std::shared_ptr<Charge>> open(const std::string& directory) {
+    auto usage = KernelFile::open(directory + "/memory.usage_in_bytes");
+    if (!usage) return std::unexpected(usage.error());
+    auto stat = KernelFile::open(directory + "/memory.stat");
+    if (!stat) return std::unexpected(stat.error());
+    auto oom = KernelFile::open(directory + "/memory.oom_control");
+    if (!oom) return std::unexpected(oom.error());
+    auto high = KernelFile::open(directory + "/memory.max_usage_in_bytes");
+    if (!high) return std::unexpected(high.error());
+    return std::shared_ptr<Charge>(
+        new Charge1(std::move(*usage), std::move(*stat), std::move(*oom), std::move(*high)));
+  }
+
+  Result<GroupReading> read() const override {
+    KernelFile::Buffer buffer;
+    auto usage = usage_.read_number();
+    if (!usage) return std::unexpected(usage.error());
+    auto stat = stat_.read(buffer);
+    if (!stat) return std::unexpected(stat.error());
+    auto inactive = flat_number(*stat, "total_inactive_file", stat_.path());
+    if (!inactive) return std::unexpected(inactive.error());
+    const auto swap =
+        flat_number(*stat, "total_swap", stat_.path()).value_or(0);  // absent when not accounted
+    auto kills = oom_kills();
+    if (!kills) return std::unexpected(kills.error());
+    auto high = high_.read_number();
+    if (!high) return std::unexpected(high.error());
+    // Usage and stat are counted in batches of their own: the difference may dip below zero.
+    const std::int64_t working = std::max<std::int64_t>(*usage - *inactive, 0) + swap;
+    return GroupReading{{*usage}, {working}, {swap}, {*high}, static_cast<std::uint64_t>(*kills)};
+  }
+
+  Result<std::int64_t> oom_kills() const override {
+    KernelFile::Buffer buffer;
+    auto oom = oom_.read(buffer);
+    if (!oom) return std::unexpected(oom.error());
+    return flat_number(*oom, "oom_kill", oom_.path());  // since 4.13
+  }
+
+ private:
+  Charge1(KernelFile usage, KernelFile stat, KernelFile oom, KernelFile high)
+      : usage_(std::move(usage)), stat_(std::move(stat)), oom_(std::move(oom)), high_(std::move(high)) {}
+
+  KernelFile usage_, stat_, oom_, high_;
+};
+
+/// Where swap is accounted, memory and swap together get the same limit: no swap can be used, and none
+/// disarms the cap. The kernel refuses (EINVAL) a moment in which memsw is below memory, hence the order.
+Result<void> write_limit(const std::string& directory, Bytes limit) {
+  if (limit.count <= 0) return failure("limit of " + directory + ": must be positive");
+  const std::string memory = directory + "/memory.limit_in_bytes";
+  const std::string both = directory + "/memory.memsw.limit_in_bytes";
+  const std::string text = std::to_string(limit.count);
+  if (::access(both.c_str(), F_OK) != 0) {
+    ignore_failure(write_file(directory + "/memory.swappiness", "0"));  // the next best
+    return write_file(memory, text);
+  }
+  auto present = read_number(memory);
+  if (!present) return std::unexpected(present.error());
+  const bool raising = limit.count > *present;
+  if (auto first = write_file(raising ? both : memory, text); !first) return first;
+  return write_file(raising ? memory : both, text);
+}
+
+Result<void> write_pids(const std::string& directory, int processes) {
+  return write_file(directory + "/pids.max", processes > 0 ? std::to_string(processes) : "max");
+}
+
+/// Has the kernel signal `eventfd` on events of `file`; the argument is a threshold.
+Result<void> subscribe(int eventfd, const std::string& directory, const std::string& file,
+                       const std::string& argument = {}) {
+  auto source = KernelFile::open(directory + "/" + file);
+  if (!source) return std::unexpected(source.error());
+  std::string line = std::to_string(eventfd) + " " + std::to_string(source->fd());
+  if (!argument.empty()) line += " " + argument;
+  return write_file(directory + "/cgroup.event_control", line);
+}
+
+Result<Fd> new_eventfd() {
+  Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.is_open()) return system_failure("eventfd", errno);
+  return fd;
+}
+
+class Group1 : public CgroupGroup {
+ public:
+  Group1(CgroupController& controller, std::string name, std::vector<std::string> directories,
+         std::shared_ptr<Charge> charge, Fd oom, int processes)
+      : CgroupGroup(controller, std::move(name), directories, std::move(charge)),
+        oom_(std::move(oom)),
+        pids_directory_(directories.size() > 1 ? directories[1] : std::string()),
+        processes_(processes) {}
+
+  Result<void> set_limit(Bytes memory) override { return write_limit(memory_directory(), memory); }
+
+  /// Version 1 cannot kill a group at once, and chains of processes that fork and end outrun every list. So
+  /// nobody in here may fork until all are gone.
+  Result<bool> kill_all() override {
+    const bool first = !std::exchange(closed_, true);
+    if (first && !pids_directory_.empty()) ignore_failure(write_file(pids_directory_ + "/pids.max", "0"));
+    auto gone = CgroupGroup::kill_all();
+    if (gone && *gone) reopen();
+    return gone;
+  }
+
+  int oom_fd() const override { return oom_.get(); }
+  void acknowledge_oom() override {
+    std::uint64_t count = 0;
+    (void)!::read(oom_.get(), &count, sizeof count);
+  }
+
+ private:
+  void reopen() {
+    closed_ = false;
+    if (!pids_directory_.empty()) ignore_failure(write_pids(pids_directory_, processes_));
+  }
+
+  Fd oom_;
+  std::string pids_directory_;  // empty where pids are not limited
+  int processes_;
+  bool closed_ = false;
+};
+
+class Controller1 : public CgroupController {
+ public:
+  Controller1(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
+              std::string explanation)
+      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(explanation)) {}
+
+  Guarantee guarantee() const override { return Guarantee::cgroup1; }
+  Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
+
+  Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) override {
+    auto directories = make_directories(name);
+    if (!directories) return std::unexpected(directories.error());
+    auto group = furnish(name, *directories, limits);
+    if (!group) retire(name, *directories);
+    return group;
+  }
+
+  Result<int> watch(const std::vector<Bytes>& marks) override {
+    if (watched_.is_open() && marks == marks_) return watched_.get();
+    auto fd = new_eventfd();
+    if (!fd) return std::unexpected(fd.error());
+    for (const Bytes mark : marks)
+      if (auto done = subscribe(fd->get(), memory_paths().workers, "memory.usage_in_bytes",
+                                std::to_string(mark.count));
+          !done)
+        return std::unexpected(done.error());
+    replaced_ = std::exchange(watched_, std::move(*fd));
+    marks_ = marks;
+    return watched_.get();
+  }
+
+ private:
+  Result<std::unique_ptr<WorkerGroup>> furnish(const std::string& name,
+                                               const std::vector<std::string>& directories,
+                                               GroupLimits limits) {
+    if (auto written = write_limit(directories.front(), limits.memory); !written)
+      return std::unexpected(written.error());
+    if (directories.size() > 1)
+      if (auto written = write_pids(directories[1], limits.processes); !written)
+        return std::unexpected(written.error());
+    auto charge = Charge1::open(directories.front());
+    if (!charge) return std::unexpected(charge.error());
+    auto oom = new_eventfd();
+    if (!oom) return std::unexpected(oom.error());
+    if (auto done = subscribe(oom->get(), directories.front(), "memory.oom_control"); !done)
+      return std::unexpected(done.error());
+    enlist(name, *charge);
+    return std::make_unique<Group1>(*this, name, directories, *charge, std::move(*oom), limits.processes);
+  }
+
+  std::vector<Bytes> marks_;
+  Fd watched_;   // closing it unregisters it
+  Fd replaced_;  // whoever polls it needs it open until he has heard of the new one
+};
+
+/// Limits of a group hold for its children only with use_hierarchy; always on since 5.11.
+Result<void> make_memory_groups(const InstancePaths& paths) {
+  if (auto made = make_directory(paths.top); !made) return made;
+  const std::string hierarchical = paths.top + "/memory.use_hierarchy";
+  if (read_number(hierarchical).value_or(1) == 0)
+    if (auto written = write_file(hierarchical, "1"); !written) return written;
+  for (const std::string* directory : {&paths.supervisor, &paths.workers})
+    if (auto made = make_directory(*directory); !made) return made;
+  return write_file(paths.workers + "/memory.limit_in_bytes", "-1");  // may we write limits?
+}
+
+Result<void> make_pids_groups(const InstancePaths& paths) {
+  for (const std::string* directory : {&paths.top, &paths.workers})
+    if (auto made = make_directory(*directory); !made) return made;
+  return write_file(paths.workers + "/pids.max", "max");
+}
+
+/// Caps do without: the error ends up in the explanation.
+Result<InstancePaths> settle_pids(const std::vector<Hierarchy>& hierarchies,
+                                  const ControllerOptions& options) {
+  const Hierarchy* pids = find_cgroup1(hierarchies, "pids");
+  if (!pids) return failure("no pids controller is mounted");
+  auto paths = instance_paths(*pids, options);
+  if (!paths) return paths;
+  auto made = make_pids_groups(*paths);
+  if (made) return paths;
+  ignore_failure(remove_below(paths->top));
+  return std::unexpected(made.error());
+}
+
+struct Seated {
+  SupervisorSeat seat;
+  std::shared_ptr<Charge> total;
+};
+
+Result<Seated> settle(const InstancePaths& paths, const std::string& former) {
+  if (auto made = make_memory_groups(paths); !made) return std::unexpected(made.error());
+  auto total = Charge1::open(paths.workers);
+  if (!total) return std::unexpected(total.error());
+  auto seat = SupervisorSeat::take(paths, former, {});
+  if (!seat) return std::unexpected(seat.error());
+  return Seated{std::move(*seat), std::move(*total)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Controller>> make_cgroup1(const ControllerOptions& options,
+                                                 const std::string& remark) {
+  auto hierarchies = read_hierarchies(options);
+  if (!hierarchies) return std::unexpected(hierarchies.error());
+  const Hierarchy* memory = find_cgroup1(*hierarchies, "memory");
+  if (!memory) return failure("no memory controller is mounted");
+  auto paths = instance_paths(*memory, options);
+  if (!paths) return std::unexpected(paths.error());
+  auto seated = settle(*paths, memory->own ? memory->directory + *memory->own : memory->directory);
+  if (!seated) {
+    ignore_failure(remove_below(paths->top));
+    return std::unexpected(seated.error());
+  }
+
+  std::string explanation = "cgroup v1 in " + paths->top;
+  std::vector<InstancePaths> made{*paths};
+  if (auto pids = settle_pids(*hierarchies, options))
+    made.push_back(*pids);
+  else
+    explanation += "; numbers of processes are not limited: " + pids.error().message;
+  explanation += remark;
+  return std::make_unique<Controller1>(std::move(made), std::move(seated->seat), std::move(seated->total),
+                                       std::move(explanation));
+}
+
+}  // namespace kurultai

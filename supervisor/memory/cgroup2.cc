@@ -1,0 +1,268 @@
+// cgroup v2: caps, charges and kills of one unified tree.
+// Rules of the kernel used here: Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint",
+// "Memory".
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "supervisor/memory/cgroup.h"
+#include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/group_tree.h"
+
+namespace kurultai {
+namespace {
+
+bool has_word(std::string_view text, std::string_view word) {
+  while (!text.empty()) {
+    const std::size_t end = text.find_first_of(" \n");
+    if (text.substr(0, end) == word) return true;
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return false;
+}
+
+class Charge2 : public Charge {
+ public:
+  static Result<std::shared_ptr<Charge>> open(const std::string& directory) {
+    auto current = KernelFile::open(directory + "/memory.current");
+    if (!current) return std::unexpected(current.error());
+    auto stat = KernelFile::open(directory + "/memory.stat");
+    if (!stat) return std::unexpected(stat.error());
+    auto events = KernelFile::open(directory + "/memory.events");
+    if (!events) return std::unexpected(events.error());
+    auto swap = open_if_there(directory + "/memory.swap.current");  // without swap accounting there is none
+    if (!swap) return std::unexpected(swap.error());
+    auto peak = open_if_there(directory + "/memory.peak");  // since 5.19
+    if (!peak) return std::unexpected(peak.error());
+    return std::shared_ptr<Charge>(new Charge2(std::move(*current), std::move(*stat), std::move(*events),
+                                               std::move(*swap), std::move(*peak)));
+  }
+
+  Result<GroupReading> read() const override {
+    KernelFile::Buffer buffer;
+    auto current = current_.read_number();
+    if (!current) return std::unexpected(current.error());
+    auto stat = stat_.read(buffer);
+    if (!stat) return std::unexpected(stat.error());
+    auto inactive = flat_number(*stat, "inactive_file", stat_.path());
+    if (!inactive) return std::unexpected(inactive.error());
+    auto kills = oom_kills();
+    if (!kills) return std::unexpected(kills.error());
+    auto swap = read_if_there(swap_);
+    if (!swap) return std::unexpected(swap.error());
+    auto peak = read_if_there(peak_);
+    if (!peak) return std::unexpected(peak.error());
+    // Current and stat are counted in batches of their own: the difference may dip below zero.
+    const std::int64_t working = std::max<std::int64_t>(*current - *inactive, 0) + *swap;
+    return GroupReading{{*current}, {working}, {*swap}, {*peak}, static_cast<std::uint64_t>(*kills)};
+  }
+
+  Result<std::int64_t> oom_kills() const override {
+    KernelFile::Buffer buffer;
+    auto events = events_.read(buffer);
+    if (!events) return std::unexpected(events.error());
+    return flat_number(*events, "oom_kill", events_.path());
+  }
+
+ private:
+  using Optional = std::optional<KernelFile>;
+
+  static Result<Optional> open_if_there(const std::string& path) {
+    auto file = KernelFile::open(path);
+    if (file) return Optional(std::move(*file));
+    if (file.error().code == ENOENT) return Optional();
+    return std::unexpected(file.error());
+  }
+
+  static Result<std::int64_t> read_if_there(const Optional& file) {
+    return file ? file->read_number() : Result<std::int64_t>(0);
+  }
+
+  Charge2(KernelFile current, KernelFile stat, KernelFile events, Optional swap, Optional peak)
+      : current_(std::move(current)),
+        stat_(std::move(stat)),
+        events_(std::move(events)),
+        swap_(std::move(swap)),
+        peak_(std::move(peak)) {}
+
+  KernelFile current_, stat_, events_;
+  Optional swap_, peak_;
+};
+
+Result<void> write_limit(const std::string& directory, Bytes limit) {
+  if (limit.count <= 0) return failure("limit of " + directory + ": must be positive");
+  return write_file(directory + "/memory.max", std::to_string(limit.count));
+}
+
+/// Writes where the kernel has such a file; kernels without swap accounting, or before 4.19, lack some.
+Result<void> write_if_there(const std::string& path, std::string_view text) {
+  auto written = write_file(path, text);
+  if (!written && written.error().code == ENOENT) return {};
+  return written;
+}
+
+class Group2 : public CgroupGroup {
+ public:
+  Group2(CgroupController& controller, std::string name, std::vector<std::string> directories,
+         std::shared_ptr<Charge> charge, KernelFile events)
+      : CgroupGroup(controller, std::move(name), std::move(directories), std::move(charge)),
+        events_(std::move(events)) {}
+
+  Result<void> set_limit(Bytes memory) override { return write_limit(memory_directory(), memory); }
+
+  Result<bool> kill_all() override {
+    auto inside = processes();
+    if (!inside) return std::unexpected(inside.error());
+    if (inside->empty()) return true;
+    // cgroup.kill (5.14) catches what forks meanwhile; without it we kill what we have listed, again and
+    // again.
+    if (write_file(memory_directory() + "/cgroup.kill", "1")) return false;
+    return CgroupGroup::kill_all();
+  }
+
+  int oom_fd() const override { return events_.fd(); }
+  void acknowledge_oom() override {
+    KernelFile::Buffer buffer;
+    ignore_failure(events_.read(buffer));  // reading is what rearms the poll
+  }
+
+ private:
+  KernelFile events_;  // apart from the one that readings use: each open file is polled for itself
+};
+
+class Controller2 : public CgroupController {
+ public:
+  Controller2(InstancePaths paths, SupervisorSeat seat, std::shared_ptr<Charge> total, bool limits_processes,
+              std::string explanation)
+      : CgroupController({std::move(paths)}, std::move(seat), std::move(total), std::move(explanation)),
+        limits_processes_(limits_processes) {}
+
+  Guarantee guarantee() const override { return Guarantee::cgroup2; }
+  Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
+  Result<int> watch(const std::vector<Bytes>&) override { return -1; }
+
+  Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) override {
+    auto directories = make_directories(name);
+    if (!directories) return std::unexpected(directories.error());
+    auto group = furnish(name, *directories, limits);
+    if (!group) retire(name, *directories);
+    return group;
+  }
+
+ private:
+  Result<std::unique_ptr<WorkerGroup>> furnish(const std::string& name,
+                                               const std::vector<std::string>& directories,
+                                               GroupLimits limits) {
+    const std::string& directory = directories.front();
+    if (auto written = write_limit(directory, limits.memory); !written)
+      return std::unexpected(written.error());
+    // Swap that may be used is memory beyond the cap; the whole tree dies of it, not one process at random.
+    for (const auto& [file, value] :
+         {std::pair{"/memory.swap.max", "0"}, std::pair{"/memory.oom.group", limits.whole_tree ? "1" : "0"}})
+      if (auto written = write_if_there(directory + file, value); !written)
+        return std::unexpected(written.error());
+    if (limits.processes > 0 && limits_processes_)
+      if (auto written = write_file(directory + "/pids.max", std::to_string(limits.processes)); !written)
+        return std::unexpected(written.error());
+    auto charge = Charge2::open(directory);
+    if (!charge) return std::unexpected(charge.error());
+    auto events = KernelFile::open(directory + "/memory.events");
+    if (!events) return std::unexpected(events.error());
+    enlist(name, *charge);
+    auto group = std::make_unique<Group2>(*this, name, directories, *charge, std::move(*events));
+    group->acknowledge_oom();  // a file that was never read polls as changed
+    return group;
+  }
+
+  bool limits_processes_;
+};
+
+/// Lets the children of `directory` have `controller`.
+Result<void> enable(const std::string& directory, std::string_view controller) {
+  const std::string file = directory + "/cgroup.subtree_control";
+  auto enabled = read_file(file);
+  if (!enabled) return std::unexpected(enabled.error());
+  if (has_word(*enabled, controller)) return {};
+  auto written = write_file(file, std::string(1, '+').append(controller));
+  if (!written && written.error().code == EBUSY)
+    return failure(written.error().message +
+                       " (other processes are in this group; start the supervisor in a group of its own)",
+                   EBUSY);
+  return written;
+}
+
+/// Groups on the way down to the parent may have to pass the controller on first.
+Result<void> provide(const Hierarchy& hierarchy, const std::string& parent, std::string_view controller) {
+  auto offered = read_file(parent + "/cgroup.controllers");
+  if (!offered) return std::unexpected(offered.error());
+  if (has_word(*offered, controller)) return {};
+  auto exists = read_file(hierarchy.directory + "/cgroup.controllers");
+  if (!exists) return std::unexpected(exists.error());
+  if (!has_word(*exists, controller))
+    return failure(hierarchy.directory + "/cgroup.controllers: no " + std::string(controller) +
+                   " controller");
+  for (std::size_t at = hierarchy.directory.size(); at != std::string::npos && at < parent.size();
+       at = parent.find('/', at + 1))
+    if (auto enabled = enable(parent.substr(0, at), controller); !enabled) return enabled;
+  return {};
+}
+
+Result<void> enable_down(const InstancePaths& paths, std::string_view controller) {
+  for (const std::string* directory : {&paths.parent, &paths.top, &paths.workers})
+    if (auto enabled = enable(*directory, controller); !enabled) return enabled;
+  return {};
+}
+
+struct Seated {
+  SupervisorSeat seat;
+  std::shared_ptr<Charge> total;
+  Result<void> pids;
+};
+
+Result<Seated> settle(const Hierarchy& hierarchy, const InstancePaths& paths,
+                      const ControllerOptions& options) {
+  for (const std::string* directory : {&paths.top, &paths.supervisor, &paths.workers})
+    if (auto made = make_directory(*directory); !made) return std::unexpected(made.error());
+  const std::string former = hierarchy.directory + hierarchy.own.value_or("");
+  // A group that passes controllers on may hold no process: companions in the same group have to come along.
+  auto seat =
+      SupervisorSeat::take(paths, former, former == paths.parent ? options.companions : std::vector<int>());
+  if (!seat) return std::unexpected(seat.error());
+  if (auto enabled = enable_down(paths, "memory"); !enabled) return std::unexpected(enabled.error());
+  auto pids = provide(hierarchy, paths.parent, "pids");
+  if (pids) pids = enable_down(paths, "pids");
+  if (auto written = write_file(paths.workers + "/memory.max", "max"); !written)
+    return std::unexpected(written.error());  // may we write limits?
+  auto total = Charge2::open(paths.workers);
+  if (!total) return std::unexpected(total.error());
+  return Seated{std::move(*seat), std::move(*total), std::move(pids)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Controller>> make_cgroup2(const ControllerOptions& options,
+                                                 const std::string& remark) {
+  auto hierarchies = read_hierarchies(options);
+  if (!hierarchies) return std::unexpected(hierarchies.error());
+  const Hierarchy* hierarchy = find_cgroup2(*hierarchies);
+  if (!hierarchy) return failure("not mounted");
+  auto paths = instance_paths(*hierarchy, options);
+  if (!paths) return std::unexpected(paths.error());
+  // Before anything is made: on hybrid machines the memory controller belongs to version 1.
+  if (auto provided = provide(*hierarchy, paths->parent, "memory"); !provided)
+    return std::unexpected(provided.error());
+  auto seated = settle(*hierarchy, *paths, options);
+  if (!seated) {
+    ignore_failure(remove_below(paths->top));
+    return std::unexpected(seated.error());
+  }
+  std::string explanation = "cgroup v2 in " + paths->top;
+  if (!seated->pids) explanation += "; numbers of processes are not limited: " + seated->pids.error().message;
+  explanation += remark;
+  return std::make_unique<Controller2>(*paths, std::move(seated->seat), std::move(seated->total),
+                                       seated->pids.has_value(), std::move(explanation));
+}
+
+}  // namespace kurultai

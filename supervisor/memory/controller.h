@@ -1,0 +1,132 @@
+// The house's view of the machine's memory: caps on workers and readings of what they use, over cgroup v2,
+// cgroup v1 or, where neither can be written, rlimits and procfs. One Controller an instance, chosen once at
+// start. All calls are made on the loop thread and cost microseconds, except where it says "on a thread".
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/error.h"
+#include "protocol/words.h"
+
+namespace kurultai {
+
+struct GroupLimits {
+  Bytes memory;
+  int processes = 0;  // 0: no limit
+  bool whole_tree =
+      true;  // v2: over the limit the kernel kills all inside; else one process, as v1 always does
+};
+
+struct GroupReading {
+  Bytes raw;   // everything charged (cgroups), or the sum of rss (rlimit)
+  Bytes used;  // working set: raw less inactive file pages, plus swap; sum of PSS where there is no cgroup
+  Bytes swap;
+  Bytes high_water;  // the kernel's own maximum of raw since the group was made; 0 where it keeps none
+  std::uint64_t oom_kills = 0;  // processes of this group that the kernel killed for its cap, ever
+};
+
+struct NamedReading {
+  std::string name;
+  GroupReading reading;
+};
+
+/// All workers of the instance.
+struct WorkersReading {
+  GroupReading total;
+  std::vector<NamedReading> groups;  // filled when asked for
+};
+
+/// The container of one worker. Its destructor removes it; it must be empty by then (else the Controller
+/// keeps the name and tries again later).
+class WorkerGroup {
+ public:
+  virtual ~WorkerGroup() = default;
+
+  /// Options for kurultai-worker that put the new process in here (`--join FILE`, `--limit-data BYTES` …).
+  virtual std::vector<std::string> launch_options() const = 0;
+
+  /// Told once, when the first process is there. Only the rlimit level needs it: the launcher, root of the
+  /// tree, which stays (`--hold`) as the subreaper of all below. It gets no signals of signal_all, and dies
+  /// last in kill_all.
+  virtual void started(int pid) = 0;
+
+  virtual Result<GroupReading> read() const = 0;
+  /// Only the counter of kills for the cap, as cheap as the level can: asked at the end of every task.
+  virtual std::uint64_t oom_kills() const {
+    const auto reading = read();
+    return reading ? reading->oom_kills : 0;
+  }
+  virtual Result<void> set_limit(Bytes memory) = 0;
+
+  /// Sends SIGKILL to all that is inside; true when nothing is left. Call again until it is (fork bombs).
+  virtual Result<bool> kill_all() = 0;
+  /// Sends `signal` once to all that is inside.
+  virtual void signal_all(int signal) = 0;
+  /// Processes inside now. Includes none that are dead.
+  virtual Result<std::vector<int>> processes() const = 0;
+
+  /// Becomes readable (POLLIN; POLLPRI on v2's memory.events) when the kernel killed for the cap; -1: none
+  /// such.
+  virtual int oom_fd() const = 0;
+  /// Clears the readiness of oom_fd.
+  virtual void acknowledge_oom() = 0;
+};
+
+class Controller {
+ public:
+  virtual ~Controller() = default;
+
+  virtual Guarantee guarantee() const = 0;
+  /// One line for people: what is used and why not something better.
+  virtual std::string explanation() const = 0;
+
+  /// `name` without slash or dot (files of the kernel have dots), unique among the living. Groups must be
+  /// gone before their Controller. ENOMEM: no room now, not a broken system. Never fails in the rlimit level.
+  virtual Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) = 0;
+
+  /// The backstop over all workers. No-op in the rlimit level. May be refused below present use (EBUSY on
+  /// v1).
+  virtual Result<void> set_workers_limit(Bytes limit) = 0;
+
+  /// A job that reads all workers. `slow()` says whether it must run on a thread (rlimit: procfs walks); the
+  /// job owns what it needs, so groups may come and go meanwhile.
+  virtual bool slow() const = 0;
+  virtual std::function<Result<WorkersReading>()> reading_job(bool each_group) const = 0;
+
+  /// Asks the kernel for a wake-up whenever the workers' raw charge crosses one of `marks`, either way;
+  /// replaces the marks asked for before. Returns an eventfd to poll, owned by the Controller, or -1 where
+  /// the kernel has no such events (then readings are polled). The eventfd of the call before stays open
+  /// until the next call, so that its poll can be ended in peace; the same marks again give the same one.
+  virtual Result<int> watch(const std::vector<Bytes>& marks) = 0;
+
+  /// The group directories that belong to this instance, for the guardian: in order of removal (children
+  /// first).
+  virtual std::vector<std::string> group_paths() const = 0;
+};
+
+struct ControllerOptions {
+  std::string instance;                        // groups are named kurultai-<instance>
+  std::string cgroup_parent;                   // "self", or a path below the controller's root
+  std::string cgroup_root = "/sys/fs/cgroup";  // another place in tests
+  std::string proc_root = "/proc";
+  std::vector<int> companions;  // processes of ours (the guardian) that may have to move along; never killed
+};
+
+/// Tries cgroup v2, then v1, by really making a group and writing a limit; else the rlimit level. Puts the
+/// calling process in a leaf of its own outside the workers' parent group. Clears groups that an earlier run
+/// of `instance` left (their processes are killed first). Never fails: `explanation()` says what was refused.
+std::unique_ptr<Controller> choose_controller(const ControllerOptions& options);
+
+/// Rss of this process (statm).
+Result<Bytes> own_rss();
+/// MemTotal, or the limit of the group we were started in when that is lower: what `memory.budget: auto` may
+/// use.
+Result<Bytes> machine_memory(const ControllerOptions& options);
+
+}  // namespace kurultai

@@ -1,0 +1,64 @@
+// How much memory there is: for us alone, and on the machine.
+#include <algorithm>
+
+#include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/controller.h"
+#include "supervisor/memory/hierarchies.h"
+#include "supervisor/memory/proc.h"
+
+namespace kurultai {
+namespace {
+
+Result<Bytes> memory_total(const std::string& proc_root) {
+  const std::string file = proc_root + "/meminfo";
+  auto text = read_file(file);
+  if (!text) return std::unexpected(text.error());
+  // `MemTotal:       24683912 kB`
+  const std::size_t at = text->find("MemTotal:");
+  const std::size_t digits = at == std::string::npos ? at : text->find_first_of("0123456789", at);
+  const std::size_t end =
+      digits == std::string::npos ? digits : text->find_first_not_of("0123456789", digits);
+  if (end == std::string::npos || text->substr(end, 3) != " kB") return failure(file + ": no MemTotal");
+  auto kilobytes = parse_number(std::string_view(*text).substr(digits, end - digits), file);
+  if (!kilobytes) return std::unexpected(kilobytes.error());
+  return kibibytes(*kilobytes);
+}
+
+/// The lowest limit from our own group up to where the hierarchy is mounted. Groups without the file (the
+/// real root, or where the controller is off) have none; what cannot be read does not bind us visibly.
+std::int64_t lowest_limit(const Hierarchy& hierarchy) {
+  std::int64_t lowest = unlimited;
+  const char* file = hierarchy.version == 2 ? "/memory.max" : "/memory.limit_in_bytes";
+  std::string directory = hierarchy.directory + hierarchy.own.value_or("");
+  if (hierarchy.version == 1)  // counts ancestors beyond the mount as well
+    if (auto stat = read_file(directory + "/memory.stat"))
+      lowest = flat_number(*stat, "hierarchical_memory_limit", directory).value_or(unlimited);
+  for (; directory.size() >= hierarchy.directory.size(); directory.erase(directory.rfind('/'))) {
+    lowest = std::min(lowest, read_number(directory + file).value_or(unlimited));
+    if (directory.find('/') == std::string::npos) break;
+  }
+  return lowest;
+}
+
+}  // namespace
+
+Result<Bytes> own_rss() {
+  static const std::string file = "/proc/self/statm";
+  auto text = read_file(file);
+  if (!text) return std::unexpected(text.error());
+  auto statm = parse_statm(*text, file);
+  if (!statm) return std::unexpected(statm.error());
+  return statm->resident;
+}
+
+Result<Bytes> machine_memory(const ControllerOptions& options) {
+  auto total = memory_total(options.proc_root);
+  if (!total) return total;
+  const auto hierarchies = read_hierarchies(options);
+  if (!hierarchies) return total;  // no cgroups, no limits
+  for (const Hierarchy* hierarchy : {find_cgroup1(*hierarchies, "memory"), find_cgroup2(*hierarchies)})
+    if (hierarchy) total->count = std::min(total->count, lowest_limit(*hierarchy));
+  return total;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,36 @@
+// The level without cgroups: RLIMIT_DATA on each process, supervision of the tree below a launcher that stays
+// as its subreaper, memory as the sum over the tree.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "supervisor/memory/controller.h"
+#include "supervisor/memory/proc.h"
+
+namespace kurultai {
+
+/// One worker's processes: the launcher, its descendants, and whom we saw among them before (should the
+/// launcher be killed, its orphans would go to our own parent).
+struct ProcessTree {
+  ProcessId root;
+  std::vector<ProcessId> known;
+  Result<std::vector<ProcessState>> walk(const std::string& proc_root) const;
+};
+
+struct TreeRequest {
+  std::string name;
+  ProcessTree tree;
+  Bytes cap;
+};
+
+/// Reads trees: raw is the sum of rss, which counts shared pages as often as they are mapped, so it is never
+/// too small. Where that comes near (half of) the cap or the budget, used is the exact sum of PSS; else it is
+/// raw again. Swap is added. Slow: on a thread.
+Result<WorkersReading> read_trees(const std::string& proc_root, const std::vector<TreeRequest>& requests,
+                                  Bytes budget);
+
+/// Cannot fail; `remark` ends the explanation.
+std::unique_ptr<Controller> make_rlimit(const ControllerOptions& options, const std::string& remark);
+
+}  // namespace kurultai

@@ -1,0 +1,144 @@
+#include "supervisor/monitor.h"
+
+#include <malloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "governance/reading_pace.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr Duration busy_sample{500};     // peaks of running tasks come from these
+constexpr Duration warning_sample{100};  // while a worker may be near its warning mark
+constexpr Duration retry_after_failure{1000};
+
+}  // namespace
+
+Monitor::Monitor(uv::Loop& loop, Controller& controller, Settings settings,
+                 std::function<Activity()> activity, std::function<void(const MemorySnapshot&)> on_reading)
+    : loop_(loop),
+      controller_(controller),
+      settings_(settings),
+      activity_(std::move(activity)),
+      on_reading_(std::move(on_reading)),
+      timer_(loop, [this] { read(); }) {
+  last_.budget = settings.budget;
+}
+
+void Monitor::start() {
+  running_ = true;
+  set_marks();
+  read();
+}
+
+void Monitor::stop() {
+  running_ = false;
+  timer_.stop();
+  marks_watch_.reset();
+}
+
+void Monitor::configure(Settings settings) {
+  settings_ = settings;
+  if (!running_) return;
+  set_marks();
+  nudge();
+}
+
+// Each threshold and the line at which it clears, less what the supervisor itself uses: the kernel counts the
+// workers.
+void Monitor::set_marks() {
+  marks_watch_.reset();
+  const Bytes own = own_rss().value_or(Bytes{});
+  std::vector<Bytes> marks;
+  for (const double ratio : settings_.thresholds.ratio) {
+    for (const double line : {ratio, ratio - settings_.thresholds.hysteresis}) {
+      const Bytes mark = share_of(settings_.budget, line) - own;
+      if (mark.count > 0) marks.push_back(mark);
+    }
+  }
+  const auto fd = controller_.watch(marks);
+  kernel_events_ = fd.has_value() && *fd >= 0;
+  if (!kernel_events_) return;
+  marks_fd_ = *fd;
+  auto watch = uv::FdWatch::start(loop_, marks_fd_, [this] {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto got = ::read(marks_fd_, &count, sizeof(count));
+    read();
+  });
+  if (watch) marks_watch_ = std::move(*watch);
+}
+
+void Monitor::nudge() {
+  if (running_ && !reading_) timer_.start(Duration(0));
+}
+
+void Monitor::read() {
+  if (!running_ || reading_) return;
+  auto job = controller_.reading_job(true);
+  if (!controller_.slow()) return take(job());
+  reading_ = true;
+  auto result = std::make_shared<Result<WorkersReading>>();
+  run_on_thread(
+      loop_, [job = std::move(job), result] { *result = job(); },
+      [this, result, alive = std::weak_ptr(alive_)] {
+        if (alive.expired()) return;
+        reading_ = false;
+        if (running_) take(std::move(*result));
+      });
+}
+
+void Monitor::take(Result<WorkersReading> reading) {
+  auto snapshot = reading ? complete(std::move(*reading)) : std::unexpected(reading.error());
+  if (!snapshot) {
+    trouble_ = snapshot.error().message;
+    return timer_.start(retry_after_failure);
+  }
+  trouble_.clear();
+  last_ = std::move(*snapshot);
+  on_reading_(last_);
+  schedule();
+}
+
+Result<MemorySnapshot> Monitor::complete(WorkersReading reading) const {
+  const auto rss = own_rss();
+  if (!rss) return std::unexpected(rss.error());
+  const auto heap = ::mallinfo2();
+  MemorySnapshot snapshot;
+  snapshot.at = loop_.wall_now();
+  snapshot.budget = settings_.budget;
+  snapshot.supervisor_rss = *rss;
+  snapshot.heap_used = {static_cast<std::int64_t>(heap.uordblks + heap.hblkhd)};
+  snapshot.heap_total = {static_cast<std::int64_t>(heap.arena + heap.hblkhd)};
+  snapshot.workers = std::move(reading);
+  snapshot.used = snapshot.supervisor_rss + snapshot.workers.total.used;
+  return snapshot;
+}
+
+Result<MemorySnapshot> Monitor::read_now() {
+  if (controller_.slow()) return last_;
+  auto reading = controller_.reading_job(true)();
+  if (!reading) return std::unexpected(reading.error());
+  return complete(std::move(*reading));
+}
+
+void Monitor::schedule() {
+  const Activity activity = activity_();
+  PaceInput input;
+  input.raw = last_.workers.total.raw + last_.supervisor_rss;
+  input.used = last_.used;
+  input.budget = settings_.budget;
+  input.kernel_events = kernel_events_;
+  input.any_worker = activity.workers > 0;
+  input.slow_tick = settings_.slow_tick;
+  Duration next = next_reading_in(input, settings_.thresholds);
+  if (activity.busy) next = std::min(next, busy_sample);
+  if (activity.lowest_warning && last_.workers.total.used >= *activity.lowest_warning) {
+    next = std::min(next, warning_sample);
+  }
+  timer_.start(next);
+}
+
+}  // namespace kurultai

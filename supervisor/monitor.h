@@ -1,0 +1,83 @@
+// Reads memory: when the kernel says that a mark was crossed, and as often as the pace of what is used asks
+// for. Each good reading becomes a snapshot and is given on; a failed one is said so and retried, never taken
+// for zero.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "config/config.h"
+#include "supervisor/memory/controller.h"
+#include "supervisor/uv/loop.h"
+
+namespace kurultai {
+
+/// REQUIREMENTS K1.
+struct MemorySnapshot {
+  WallTime at;
+  Bytes budget;
+  Bytes used;  // supervisor + workers: what thresholds are about
+  Bytes supervisor_rss;
+  Bytes heap_used, heap_total;  // the supervisor's own allocator
+  WorkersReading workers;
+  double ratio() const {
+    return budget.count > 0 ? static_cast<double>(used.count) / static_cast<double>(budget.count) : 0;
+  }
+};
+
+class Monitor {
+ public:
+  struct Settings {
+    Bytes budget;
+    Thresholds thresholds;
+    Duration slow_tick;
+  };
+  /// What the workers are up to, for the pace.
+  struct Activity {
+    int workers = 0;
+    bool busy = false;
+    std::optional<Bytes> lowest_warning;  // of the workers that are not yet above theirs
+  };
+
+  Monitor(uv::Loop& loop, Controller& controller, Settings settings, std::function<Activity()> activity,
+          std::function<void(const MemorySnapshot&)> on_reading);
+
+  void start();
+  void stop();
+  void configure(Settings settings);
+
+  /// A reading soon, because something changed (a worker came, a task started).
+  void nudge();
+  /// A reading now, where that takes microseconds (cgroups); the last one otherwise.
+  Result<MemorySnapshot> read_now();
+
+  const MemorySnapshot& last() const { return last_; }
+  /// Empty while readings succeed; else the failure.
+  const std::string& trouble() const { return trouble_; }
+
+ private:
+  void read();
+  void take(Result<WorkersReading> reading);
+  void schedule();
+  void set_marks();
+  Result<MemorySnapshot> complete(WorkersReading reading) const;
+
+  uv::Loop& loop_;
+  Controller& controller_;
+  Settings settings_;
+  std::function<Activity()> activity_;
+  std::function<void(const MemorySnapshot&)> on_reading_;
+  uv::Timer timer_;
+  std::unique_ptr<uv::FdWatch> marks_watch_;
+  int marks_fd_ = -1;
+  bool kernel_events_ = false;
+  bool reading_ = false;  // one is under way on a thread
+  bool running_ = false;
+  MemorySnapshot last_;
+  std::string trouble_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace kurultai

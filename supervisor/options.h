@@ -1,0 +1,30 @@
+// The command line of kurultaid, and the places that follow from it and the environment.
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "protocol/error.h"
+
+namespace kurultai {
+
+struct Options {
+  std::string config;  // empty: the built-in defaults
+  std::string listen;  // empty: what the configuration says
+  std::string socket;
+  std::string state_dir;
+  std::string log_level = "info";
+  bool check = false;
+  /// The supervisor of one `kurultai run`: ends when its stdin does and removes its state directory.
+  bool is_private = false;
+};
+
+/// What to print before leaving with status 0: --help, --version.
+struct PrintAndLeave {
+  std::string text;
+};
+
+/// Fills in the defaults of the contract for what was not given.
+Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv);
+
+}  // namespace kurultai

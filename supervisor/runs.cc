@@ -1,0 +1,520 @@
+// The dispatcher's side of the workers: one attempt of a task from TASK to its end.
+#include <nlohmann/json.hpp>
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "protocol/json_text.h"
+#include "protocol/utf8.h"
+#include "supervisor/dispatcher.h"
+#include "supervisor/workers/fill_command.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr Duration term_to_kill{1000};  // between SIGTERM and SIGKILL of a worker's tree
+constexpr Duration host_margin{1000};   // the exec host stops its command itself; this much later we do
+constexpr std::size_t spool_high = 4 * 1024 * 1024;
+constexpr std::size_t spool_low = 1024 * 1024;
+
+Ending ending_of(FailReason reason) {
+  switch (reason) {
+    case FailReason::exit_code:
+      return Ending::exit_code;
+    case FailReason::signal:
+      return Ending::signal;
+    case FailReason::spawn_failed:
+      return Ending::spawn_failed;
+    case FailReason::protocol_error:
+      return Ending::protocol_error;
+    default:
+      return Ending::agent_failed;
+  }
+}
+
+bool counts_for_breaker(FailReason reason) {
+  switch (reason) {
+    case FailReason::agent_error:
+    case FailReason::exit_code:
+    case FailReason::signal:
+    case FailReason::memory_cap:
+    case FailReason::timeout:
+    case FailReason::protocol_error:
+    case FailReason::spawn_failed:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string stop_message(Intent intent, const Task& task, const AgentConfig& agent) {
+  switch (intent) {
+    case Intent::timeout:
+      return "ran longer than its timeout of " + to_string(task.timeout);
+    case Intent::stall:
+      return "no progress for " + to_string(agent.stall_timeout) + " (stall_timeout)";
+    case Intent::preempt:
+    case Intent::budget:
+      return "gave way to the memory budget " + std::to_string(task.preemptions + 1) + " times";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+Dispatcher::Run* Dispatcher::find_run(Worker& worker, const std::string& task_id) {
+  const auto found = runs_.find(task_id);
+  if (found == runs_.end()) return nullptr;
+  Run& run = found->second;
+  return run.worker == &worker && run.sent ? &run : nullptr;
+}
+
+std::string Dispatcher::result_file(const Task& task) const {
+  return spool_directory_ + "/" + task.id + "-" + std::to_string(task.attempt) + "-" +
+         std::to_string(task.preemptions);
+}
+
+void Dispatcher::begin(Task& task, Worker& worker) {
+  Run& run = runs_.at(task.id);
+  const TimePoint now = loop_.now();
+  task.state = TaskState::running;
+  task.worker_id = worker.id();
+  task.started_at = loop_.wall_now();
+  task.run_since = now;
+  task.waited = std::chrono::duration_cast<Duration>(now - task.queued_since);
+  run.sent = true;
+  run.last_progress = now;
+  if (worker.tasks().size() == 1) {
+    worker.forget_oom();
+    worker.reset_peak();
+  }
+  send_task(run);
+  run.timer = std::make_unique<uv::Timer>(loop_, [this, id = task.id] { on_deadline(id); });
+  const Duration stall = run.agent->stall_timeout;
+  run.timer->start(stall.count() > 0 ? std::min(stall, task.timeout) : task.timeout);
+  events_.emit(task.id, TaskEvent{TaskEvent::Kind::started, task});
+  if (monitor_ != nullptr && runs_.size() == 1) monitor_->nudge();
+}
+
+void Dispatcher::send_task(Run& run) {
+  const Task& task = run.task;
+  TaskMessage message;
+  message.task_id = task.id;
+  message.agent = task.agent;
+  message.payload = task.payload;
+  message.attempt = task.attempt;
+  message.priority = task.priority;
+  message.deadline = task.timeout;
+  message.checkpoint = task.checkpoint;
+  if (run.agent->protocol == AgentProtocol::exec) {
+    // Checked at submission; a reload in between may have changed the command, then the host reports the
+    // empty one.
+    message.argv = fill_command(*run.agent, task.payload).value_or(std::vector<std::string>{});
+    if (run.agent->name == command_agent) message.payload.clear();
+    message.result_file = result_file(task);
+    message.inline_limit = {static_cast<std::int64_t>(inline_result_limit)};
+    message.result_limit = config_->store.max_result;
+    message.grace = run.agent->grace;
+  }
+  run.worker->send(message);
+}
+
+void Dispatcher::on_deadline(const std::string& task_id) {
+  Run& run = runs_.at(task_id);
+  if (run.intent != Intent::none) return next_stop_step(run);
+  const TimePoint now = loop_.now();
+  const TimePoint deadline = run.task.run_since + run.task.timeout;
+  const Duration stall = run.agent->stall_timeout;
+  const TimePoint stalled = stall.count() > 0 ? run.last_progress + stall : TimePoint::max();
+  if (now >= deadline) return stop_run(run, Intent::timeout, "timeout");
+  if (now >= stalled) return stop_run(run, Intent::stall, "stalled");
+  run.timer->start(std::chrono::ceil<Duration>(std::min(deadline, stalled) - now));
+}
+
+void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
+  if (run.finishing) return;
+  if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
+    run.intent = intent;
+    return end_run(run, {.ending = Ending::worker_lost, .message = why});
+  }
+  // A cancellation overrides a preemption under way (the steps go on); nothing overrides a cancellation.
+  if (run.intent != Intent::none) {
+    if (intent == Intent::cancel) run.intent = Intent::cancel;
+    return;
+  }
+  run.intent = intent;
+  run.why = std::move(why);
+  const Duration grace = run.agent->grace;
+  if (intent == Intent::preempt) {
+    run.worker->send(Preempt{run.task.id, grace});
+  } else {
+    run.worker->send(Cancel{run.task.id, run.why});
+  }
+  const bool hosted = run.agent->protocol == AgentProtocol::exec;
+  run.timer->start(hosted ? grace + host_margin : grace);
+}
+
+void Dispatcher::next_stop_step(Run& run) {
+  if (run.intent == Intent::preempt && !run.agent->idempotent && !is_draining()) {
+    // Only its own PREEMPTED may stop it, and that did not come: it runs on.
+    run.intent = Intent::none;
+    return run.timer->start(std::chrono::ceil<Duration>(
+        std::max(run.task.run_since + run.task.timeout - loop_.now(), TimePoint::duration::zero())));
+  }
+  Worker& worker = *run.worker;
+  for (const std::string& other : worker.tasks()) {
+    Run& bystander = runs_.at(other);
+    if (bystander.intent == Intent::none) bystander.intent = Intent::bystander;
+  }
+  // The exec host has sent SIGTERM and waited for the grace itself.
+  if (run.agent->protocol == AgentProtocol::exec) return worker.kill();
+  worker.terminate(term_to_kill);
+}
+
+void Dispatcher::end_if_retired(Worker& worker) {
+  const bool at_rest = worker.state() == Worker::State::serving && worker.tasks().empty();
+  if (at_rest && worker.is_retiring()) worker.end(worker.agent().grace);
+}
+
+void Dispatcher::worker_ready(Worker& worker) {
+  events_.emit(worker.id(),
+               WorkerEvent{WorkerEvent::Kind::ready, worker.id(), worker.agent().name, worker.pid()});
+  const auto tasks = worker.tasks();
+  for (const std::string& task_id : tasks) begin(runs_.at(task_id).task, worker);
+  end_if_retired(worker);
+  pump();  // further slots
+  housekeeping();
+}
+
+void Dispatcher::worker_said(Worker& worker, FromAgent message) {
+  std::visit(
+      [&](auto& said) {
+        using Said = std::remove_cvref_t<decltype(said)>;
+        if constexpr (std::is_same_v<Said, Complete> || std::is_same_v<Said, Failed> ||
+                      std::is_same_v<Said, Progress> || std::is_same_v<Said, Chunk> ||
+                      std::is_same_v<Said, Checkpoint> || std::is_same_v<Said, Preempted>) {
+          Run* run = find_run(worker, said.task_id);
+          // An answer for a task that this worker does not have (any more) counts for nothing.
+          if (run == nullptr || run->finishing) {
+            worker.unknown_messages += 1;
+          } else {
+            on_message(*run, std::move(said));
+          }
+        } else if constexpr (std::is_same_v<Said, Log>) {
+          worker_logged(worker, "[" + said.level + "] " + said.message + "\n", false);
+        } else if constexpr (std::is_same_v<Said, Swept>) {
+          events_.emit(said.task_id, OrphanSwept{worker.id(), said.task_id, said.count});
+        }
+      },
+      message);
+}
+
+void Dispatcher::on_message(Run& run, Progress message) {
+  // The SDKs repeat the last progress to show that the process lives; only a change shows that the work goes
+  // on.
+  if (run.task.progress != message.percent || run.task.message != message.message)
+    run.last_progress = loop_.now();
+  run.task.progress = message.percent;
+  run.task.message = std::move(message.message);
+  events_.emit(run.task.id, TaskEvent{TaskEvent::Kind::progress, run.task});
+}
+
+void Dispatcher::on_message(Run& run, Checkpoint message) {
+  run.last_progress = loop_.now();
+  run.task.checkpoint = std::move(message.state);
+}
+
+void Dispatcher::on_message(Run& run, Chunk message) {
+  run.last_progress = loop_.now();
+  Worker& worker = *run.worker;
+  if (run.spool == nullptr) {
+    run.chunks += message.data;
+    if (run.chunks.size() <= inline_result_limit) return;
+    run.spool = std::make_unique<SpoolFile>(loop_, result_file(run.task));
+    run.spool->on_progress([&worker, spool = run.spool.get()] {
+      if (spool->pending() < spool_low) worker.resume_output();
+    });
+    message.data = std::exchange(run.chunks, {});
+  }
+  run.spool->append(std::move(message.data));
+  if (run.spool->size() > config_->store.max_result.count) {
+    return worker.kill_for(WorkerEnd::Cause::protocol_error, "the result is larger than store.max_result (" +
+                                                                 to_string(config_->store.max_result) + ")");
+  }
+  if (run.spool->pending() > spool_high) worker.pause_output();
+}
+
+void Dispatcher::on_message(Run& run, Preempted message) {
+  if (!message.state.empty()) run.task.checkpoint = std::move(message.state);
+  end_run(run, {.ending = Ending::preempted, .message = "preempted"});
+}
+
+void Dispatcher::on_message(Run& run, Complete message) {
+  if (run.agent->protocol != AgentProtocol::exec) {
+    // Only our own host may say these: an agent could claim a file or a figure that is not its own.
+    message.file_bytes = 0;
+    message.peak = {};
+  }
+  run.task.peak = std::max(run.task.peak, message.peak);
+  Outcome outcome{.ending = Ending::completed};
+  if (run.agent->output == OutputKind::json && run.agent->protocol == AgentProtocol::exec &&
+      !message.result.empty()) {
+    const auto printed = parse_json(message.result);
+    const auto value =
+        printed && printed->is_string() ? parse_json(printed->get_ref<const std::string&>()) : printed;
+    if (value) {
+      message.result = to_text(*value);
+    } else {
+      outcome = {.ending = Ending::agent_failed, .message = "stdout is not JSON: " + value.error().message};
+    }
+  }
+  take_result(run, std::move(message.result), message.file_bytes);
+  end_run(run, std::move(outcome));
+}
+
+void Dispatcher::on_message(Run& run, Failed message) {
+  if (run.agent->protocol != AgentProtocol::exec) {
+    message = {.task_id = message.task_id,
+               .error = message.error,
+               .stack = message.stack,
+               .retryable = message.retryable,
+               .result = message.result};
+  }
+  run.task.peak = std::max(run.task.peak, message.peak);
+  take_result(run, std::move(message.result), message.file_bytes);
+  const Ending ending = message.reason ? ending_of(*message.reason) : Ending::agent_failed;
+  end_run(run, {ending, std::move(message.error), std::move(message.stack), message.retryable,
+                message.exit_code, message.signal});
+}
+
+/// Where the result is: in CHUNKs that came before, in a file that the exec host wrote, or in the message
+/// itself.
+void Dispatcher::take_result(Run& run, JsonText result, std::int64_t file_bytes) {
+  TaskResult& kept = run.task.result;
+  kept = {};
+  if (file_bytes > 0) {
+    kept.file = result_file(run.task);
+    kept.bytes = file_bytes;
+    return;
+  }
+  if (run.spool == nullptr && !run.chunks.empty() && result.empty() && is_utf8(run.chunks)) {
+    result = to_text(nlohmann::json(run.chunks));
+    if (result.size() <= inline_result_limit) run.chunks.clear();
+  }
+  if (run.spool == nullptr && run.chunks.empty() && result.size() <= inline_result_limit) {
+    kept.inline_json = std::move(result);
+    return;
+  }
+  if (run.spool == nullptr) {
+    run.spool = std::make_unique<SpoolFile>(loop_, result_file(run.task));
+    run.spool->append(run.chunks.empty() ? std::move(result) : std::exchange(run.chunks, {}));
+  }
+  kept.file = run.spool->path();
+  kept.bytes = run.spool->size();
+}
+
+void Dispatcher::end_run(Run& run, Outcome outcome) {
+  Task& task = run.task;
+  if (Worker* worker = run.worker) {
+    worker->drain_stderr();
+    if (run.sent && worker->saw_oom()) {
+      const bool own = worker->hit_own_cap();
+      if (run.agent->on_child_oom == OnChildOom::warn) {
+        worker_oom(*worker);
+      } else {
+        outcome.ending = own ? Ending::memory_cap : Ending::worker_lost;
+        if (!own && run.intent == Intent::none) run.intent = Intent::budget;
+      }
+    }
+    if (outcome.ending == Ending::memory_cap) {
+      outcome.message = "exceeded its " + to_string(worker->spec().memory_limit) + " cap";
+      task.peak = std::max(task.peak, worker->spec().memory_limit);
+    }
+    if (const auto reading = worker->group().read(); reading && !controller_.slow())
+      worker->note_reading(*reading);
+    task.peak = std::max(task.peak, worker->peak());
+    // A command's own maximum (ru_maxrss) has pages that it shares with others and that its group was not
+    // charged for.
+    if (!controller_.slow()) task.peak = std::min(task.peak, worker->spec().memory_limit);
+    worker->resume_output();
+    worker->free_slot(task.id, loop_.now());
+    if (worker->state() == Worker::State::serving) pool_.served(run.agent->name);
+  }
+  if (run.sent) task.ran = std::chrono::duration_cast<Duration>(loop_.now() - task.run_since);
+  Worker* worker = std::exchange(run.worker, nullptr);
+  run.finishing = true;
+  run.timer.reset();
+  if (run.spool != nullptr) {
+    run.spool->on_progress(nullptr);  // it resumes a worker that may be gone before the file is written
+    run.spool->finish([this, id = task.id, outcome](Result<void> written) {
+      Outcome ended = outcome;
+      if (!written && ended.ending == Ending::completed) {
+        ended = {.ending = Ending::agent_failed,
+                 .message = "the result could not be kept: " + written.error().message};
+      }
+      conclude(id, ended);
+      pump();  // it may run again
+    });
+  } else {
+    conclude(task.id, outcome);
+  }
+  if (worker != nullptr) end_if_retired(*worker);
+  housekeeping();
+  pump();
+}
+
+void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
+  auto ended = runs_.extract(task_id);
+  Run& run = ended.mapped();
+  Task& task = run.task;
+  const RunPolicy policy{
+      run.agent->idempotent || !run.sent, outcome.retryable, task.attempt, task.retries, task.preemptions,
+      run.agent->max_preemptions};
+  const Verdict verdict = judge(run.intent, outcome.ending, policy);
+  const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail;
+  if (!has_result && !task.result.file.empty()) remove_file(loop_, task.result.file);
+  if (!has_result) task.result = {};
+  switch (verdict.kind) {
+    case Verdict::Kind::complete:
+      return finish(task, TaskState::completed, {});
+    case Verdict::Kind::cancel:
+      return finish(task, TaskState::cancelled,
+                    TaskError{FailReason::cancelled, run.why.empty() ? "cancelled" : run.why});
+    case Verdict::Kind::send_back:
+      task.preemptions += 1;
+      return send_back(task, run, run.why.empty() ? to_string(verdict.reason) : std::string_view(run.why));
+    case Verdict::Kind::retry:
+      task.attempt += 1;
+      return send_back(task, run, "retry");
+    case Verdict::Kind::fail:
+      break;
+  }
+  std::string message = stop_message(run.intent, task, *run.agent);
+  if (message.empty() || verdict.reason == FailReason::memory_cap) message = outcome.message;
+  finish(task, TaskState::failed,
+         TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal});
+}
+
+void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
+  task.state = TaskState::queued;
+  task.worker_id.clear();
+  task.progress.reset();
+  task.message.clear();
+  task.queued_since = loop_.now();
+  queue_.push_returned({task.id, task.agent, task.priority});
+  const bool decided = !run.correlation_id.empty();
+  const Duration reaction =
+      decided ? std::chrono::duration_cast<Duration>(loop_.now() - run.decided) : Duration::zero();
+  const auto kind = why == "retry" ? TaskEvent::Kind::queued : TaskEvent::Kind::preempted;
+  events_.emit(decided ? run.correlation_id : task.id, TaskEvent{kind, task, why, reaction});
+  if (is_draining()) check_drained();
+}
+
+void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> error) {
+  task.state = state;
+  task.error = std::move(error);
+  task.finished_at = loop_.wall_now();
+  if (state == TaskState::completed) task.progress = 100;
+  count_outcome(task);
+  static constexpr std::array kinds = {TaskEvent::Kind::completed, TaskEvent::Kind::failed,
+                                       TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
+  const auto kind =
+      kinds.at(static_cast<std::size_t>(state) - static_cast<std::size_t>(TaskState::completed));
+  events_.emit(task.id, TaskEvent{kind, task});
+  if (on_log_) on_log_(task);
+  tasks_.finished(task, loop_.wall_now());
+  if (is_draining()) check_drained();
+}
+
+void Dispatcher::count_outcome(const Task& task) {
+  AgentFigures& figures = figures_[task.agent];
+  if (task.state == TaskState::completed) figures.completed += 1;
+  if (task.state == TaskState::failed) figures.failed += 1;
+  if (task.ran.count() > 0 || task.state == TaskState::completed) wait_estimate_.finished(task.ran);
+  const auto breaker = breakers_.find(task.agent);
+  if (breaker == breakers_.end()) return;
+  std::optional<BreakerChange> change;
+  if (task.state == TaskState::completed) change = breaker->second.success(loop_.now());
+  if (task.state == TaskState::failed && counts_for_breaker(task.error->reason)) {
+    change = breaker->second.failure(loop_.now());
+  }
+  if (change)
+    events_.emit(task.id, BreakerChanged{task.agent, to_string(change->from), to_string(change->to)});
+}
+
+void Dispatcher::worker_logged(Worker& worker, std::string_view text, bool noise) {
+  if (noise) noise_lines_ += 1;
+  const auto limit = static_cast<std::size_t>(config_->store.max_log.count);
+  for (const std::string& task_id : worker.tasks()) {
+    Task& task = runs_.at(task_id).task;
+    task.log.append(text, limit);
+    if (on_log_) on_log_(task);
+  }
+}
+
+void Dispatcher::worker_oom(Worker& worker) {
+  if (worker.agent().on_child_oom == OnChildOom::warn) {
+    for (const std::string& task_id : worker.tasks()) {
+      runs_.at(task_id).task.log.append(
+          "[warn] the kernel killed a process of this worker for its memory cap\n",
+          static_cast<std::size_t>(config_->store.max_log.count));
+    }
+    return worker.forget_oom();  // each is said once
+  }
+  if (worker.hit_own_cap()) {
+    return worker.kill_for(WorkerEnd::Cause::memory_cap,
+                           "exceeded its " + to_string(worker.spec().memory_limit) + " cap");
+  }
+  worker.kill_for(WorkerEnd::Cause::memory_budget, "the kernel needed its memory");
+}
+
+void Dispatcher::worker_swept(Worker& worker, int count) {
+  events_.emit(worker.id(), OrphanSwept{worker.id(), {}, count});
+}
+
+void Dispatcher::worker_ending(Worker&) {}
+
+void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
+  const auto tasks = worker.tasks();
+  for (const std::string& task_id : tasks) {
+    Run& run = runs_.at(task_id);
+    Outcome outcome{.ending = Ending::worker_lost,
+                    .message = end.message,
+                    .exit_code = end.exit_code,
+                    .signal = end.signal};
+    switch (end.cause) {
+      case WorkerEnd::Cause::memory_cap:
+        outcome.ending = Ending::memory_cap;
+        break;
+      case WorkerEnd::Cause::memory_budget:
+        if (run.intent == Intent::none) run.intent = Intent::budget;
+        if (run.why.empty()) run.why = "kernel";
+        break;
+      case WorkerEnd::Cause::protocol_error:
+        outcome.ending = Ending::protocol_error;
+        break;
+      case WorkerEnd::Cause::start_failed:
+        outcome.ending = Ending::spawn_failed;
+        break;
+      case WorkerEnd::Cause::asked:
+        break;
+      case WorkerEnd::Cause::exited:
+        if (run.agent->protocol == AgentProtocol::jsonl) {
+          outcome.ending = end.signal ? Ending::signal : Ending::exit_code;
+        }
+        break;
+    }
+    end_run(run, std::move(outcome));
+  }
+  events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
+                                        worker.pid(), to_string(end.cause), end.message, worker.peak()});
+  pool_.bury(worker, end, !tasks.empty());
+  if (is_draining()) check_drained();
+  if (monitor_ != nullptr) monitor_->nudge();
+  pump();
+}
+
+}  // namespace kurultai

@@ -1,0 +1,113 @@
+#include "supervisor/state_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace kurultai {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto lock_patience = std::chrono::seconds(4);
+
+std::string random_hex(std::size_t bytes) {
+  std::string raw(bytes, '\0');
+  [[maybe_unused]] const auto count = ::getrandom(raw.data(), raw.size(), 0);
+  static constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const char c : raw) {
+    text += digits[static_cast<unsigned char>(c) >> 4];
+    text += digits[static_cast<unsigned char>(c) & 15];
+  }
+  return text;
+}
+
+Result<std::string> read_word(const std::string& file) {
+  std::ifstream stream(file);
+  std::string word;
+  if (!(stream >> word)) return failure("read " + file + ": it is empty or cannot be read");
+  return word;
+}
+
+Result<void> write_private(const std::string& file, const std::string& text) {
+  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return system_failure("write " + file, errno);
+  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  const int code = errno;
+  ::close(fd);
+  if (!written) return system_failure("write " + file, code);
+  return {};
+}
+
+Result<int> take_lock(const std::string& file) {
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return system_failure("open " + file, errno);
+  const auto until = std::chrono::steady_clock::now() + lock_patience;
+  // Before the loop runs: nothing else waits for this.
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() > until) {
+      const std::string holder = read_word(file).value_or("unknown");
+      ::close(fd);
+      return failure("state directory " + fs::path(file).parent_path().string() +
+                     " is in use by another supervisor (pid " + holder +
+                     "); choose another with --state-dir");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0) {
+    const int code = errno;
+    ::close(fd);
+    return system_failure("write " + file, code);
+  }
+  return fd;
+}
+
+Result<void> make_directory(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return failure("make directory " + path + ": " + error.message(), error.value());
+  if (::chmod(path.c_str(), 0700) != 0) return system_failure("make directory " + path + " private", errno);
+  return {};
+}
+
+}  // namespace
+
+Result<StateDirectory> open_state_directory(const std::string& path) {
+  StateDirectory state{path, "", path + "/spool"};
+  if (auto made = make_directory(path); !made) return std::unexpected(made.error());
+  const auto lock = take_lock(path + "/lock");
+  if (!lock) return std::unexpected(lock.error());
+  state.lock_fd = *lock;
+  const std::string instance_file = path + "/instance";
+  auto instance = read_word(instance_file);
+  if (!instance || instance->size() != 8 ||
+      instance->find_first_not_of("0123456789abcdef") != std::string::npos) {
+    instance = random_hex(4);
+    if (auto written = write_private(instance_file, *instance + "\n"); !written)
+      return std::unexpected(written.error());
+  }
+  state.instance = *instance;
+  std::error_code ignored;
+  fs::remove_all(state.spool, ignored);  // results of tasks that no longer are
+  if (auto made = make_directory(state.spool); !made) return std::unexpected(made.error());
+  return state;
+}
+
+Result<std::string> read_or_make_token(const std::string& file) {
+  if (::access(file.c_str(), F_OK) == 0) return read_word(file);
+  const std::string token = random_hex(32);
+  if (auto written = write_private(file, token + "\n"); !written) return std::unexpected(written.error());
+  return token;
+}
+
+}  // namespace kurultai

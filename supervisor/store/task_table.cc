@@ -1,0 +1,106 @@
+#include "supervisor/store/task_table.h"
+
+#include <sys/random.h>
+
+namespace kurultai {
+
+namespace {
+
+std::uint64_t random_bits() {
+  std::uint64_t bits = 0;
+  // getrandom of 8 bytes does not fail or stop short once the system's pool is ready (getrandom(2)).
+  [[maybe_unused]] const auto count = ::getrandom(&bits, sizeof(bits), 0);
+  return bits;
+}
+
+void append_base32(std::string& text, std::uint64_t value, int digits) {
+  static constexpr std::string_view alphabet =
+      "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: no i, l, o, u
+  for (int shift = (digits - 1) * 5; shift >= 0; shift -= 5) text += alphabet[(value >> shift) & 31];
+}
+
+std::string key_of(const std::string& agent, const std::string& key) { return agent + '\0' + key; }
+
+std::int64_t held_bytes(const Task& task) {
+  return static_cast<std::int64_t>(sizeof(Task) + task.payload.size() + task.checkpoint.size() +
+                                   task.result.inline_json.size() + task.log.text.size());
+}
+
+}  // namespace
+
+TaskTable::TaskTable(Retention retention, std::function<void(const Task&)> dropped)
+    : retention_(retention), dropped_(std::move(dropped)) {}
+
+std::string TaskTable::new_id(WallTime now) {
+  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
+  // Ids must sort in the order of submission, also inside one millisecond and when the clock steps back.
+  const auto milliseconds =
+      std::max<std::uint64_t>(static_cast<std::uint64_t>(since) & ((1ULL << 45) - 1), last_id_);
+  last_id_ = milliseconds + 1;
+  std::string id;
+  append_base32(id, milliseconds, 9);
+  append_base32(id, random_bits(), 7);
+  return id;
+}
+
+Task& TaskTable::add(Task task, WallTime now) {
+  task.id = new_id(now);
+  if (!task.idempotency_key.empty()) keys_[key_of(task.agent, task.idempotency_key)] = task.id;
+  auto owned = std::make_unique<Task>(std::move(task));
+  Task& added = *owned;
+  tasks_.emplace(added.id, std::move(owned));
+  return added;
+}
+
+Task* TaskTable::find(const std::string& id) {
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() ? nullptr : found->second.get();
+}
+
+const Task* TaskTable::find(const std::string& id) const {
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() ? nullptr : found->second.get();
+}
+
+Task* TaskTable::find_key(const std::string& agent, const std::string& key) {
+  const auto found = keys_.find(key_of(agent, key));
+  return found == keys_.end() ? nullptr : find(found->second);
+}
+
+void TaskTable::finished(const Task& task, WallTime now) {
+  const std::int64_t bytes = held_bytes(task);
+  finished_bytes_ += bytes;
+  finished_.push_back({task.id, now, bytes});
+  // The newest always stays: whoever waits for it still has to read it.
+  while (finished_.size() > 1 &&
+         (finished_.size() > retention_.max_finished || finished_bytes_ > retention_.max_bytes.count)) {
+    drop_oldest();
+  }
+}
+
+void TaskTable::expire(WallTime now) {
+  while (!finished_.empty() && finished_.front().at + retention_.age < now) drop_oldest();
+}
+
+void TaskTable::drop_oldest() {
+  const Finished oldest = std::move(finished_.front());
+  finished_.pop_front();
+  finished_bytes_ -= oldest.bytes;
+  const auto found = tasks_.find(oldest.id);
+  dropped_(*found->second);
+  const auto key = keys_.find(key_of(found->second->agent, found->second->idempotency_key));
+  if (key != keys_.end() && key->second == oldest.id) keys_.erase(key);
+  tasks_.erase(found);
+}
+
+std::vector<const Task*> TaskTable::list(const std::string& after, std::size_t limit,
+                                         const std::function<bool(const Task&)>& wanted) const {
+  std::vector<const Task*> found;
+  for (auto at = after.empty() ? tasks_.begin() : tasks_.upper_bound(after); at != tasks_.end(); ++at) {
+    if (found.size() == limit) break;
+    if (wanted(*at->second)) found.push_back(at->second.get());
+  }
+  return found;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,67 @@
+// All tasks that are known: running, waiting, and the newest finished ones. Ids sort by the time of
+// submission. Lives on the loop thread. A Task's address is stable until it is dropped, and only finished
+// tasks are dropped.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "supervisor/task.h"
+
+namespace kurultai {
+
+struct Retention {
+  Duration age{};
+  std::size_t max_finished = 0;
+  Bytes max_bytes = mebibytes(8);  // payloads, results and logs of finished tasks that are held in memory
+};
+
+class TaskTable {
+ public:
+  /// `dropped` is told about each task that leaves the table (its spooled files go with it).
+  TaskTable(Retention retention, std::function<void(const Task&)> dropped);
+
+  /// Gives the task its id: 16 characters of lower-case base 32 that sort by time (45 bits of milliseconds,
+  /// 35 random).
+  Task& add(Task task, WallTime now);
+  Task* find(const std::string& id);
+  const Task* find(const std::string& id) const;
+  /// The task that was submitted with this key for this agent; nullptr if none is kept.
+  Task* find_key(const std::string& agent, const std::string& key);
+
+  /// Call when a task reached its final state. Drops the oldest finished ones beyond the limits.
+  void finished(const Task& task, WallTime now);
+  /// Drops what is too old.
+  void expire(WallTime now);
+  void set_retention(Retention retention) { retention_ = retention; }
+
+  /// In order of submission, those after id `after` (empty: from the start) that `wanted` accepts; at most
+  /// `limit`.
+  std::vector<const Task*> list(const std::string& after, std::size_t limit,
+                                const std::function<bool(const Task&)>& wanted) const;
+  std::size_t size() const { return tasks_.size(); }
+
+ private:
+  struct Finished {
+    std::string id;
+    WallTime at;
+    std::int64_t bytes;
+  };
+  void drop_oldest();
+  std::string new_id(WallTime now);
+
+  Retention retention_;
+  std::function<void(const Task&)> dropped_;
+  std::map<std::string, std::unique_ptr<Task>, std::less<>> tasks_;
+  std::map<std::string, std::string, std::less<>> keys_;  // agent NUL key → task id
+  std::deque<Finished> finished_;                         // oldest first
+  std::int64_t finished_bytes_ = 0;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace kurultai

@@ -1,0 +1,73 @@
+// A task, from its submission to its end, as the supervisor keeps it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "protocol/bytes.h"
+#include "protocol/duration.h"
+#include "protocol/messages.h"
+#include "protocol/words.h"
+
+namespace kurultai {
+
+struct TaskError {
+  FailReason reason = FailReason::agent_error;
+  std::string message = {};
+  std::string stack = {};
+  std::optional<int> exit_code = {};
+  std::optional<int> signal = {};
+};
+
+/// The result: at most 64 KiB here as JSON, anything else in a file of the spool.
+struct TaskResult {
+  JsonText inline_json;    // empty: none
+  std::string file;        // path in the spool; empty: none
+  std::int64_t bytes = 0;  // of what `GET …/result` gives
+};
+
+/// The newest bytes of what the task wrote to stderr and logged.
+struct TaskLog {
+  std::string text;
+  std::uint64_t dropped = 0;  // bytes before `text` that are no longer kept
+
+  void append(std::string_view more, std::size_t limit);
+  std::uint64_t end() const { return dropped + text.size(); }
+};
+
+struct Task {
+  std::string id;
+  std::string agent;
+  JsonText payload;  // empty: none
+  Priority priority = Priority::normal;
+  Duration timeout{};
+  int retries = 0;
+  std::string idempotency_key;
+
+  TaskState state = TaskState::queued;
+  int attempt = 1;
+  int preemptions = 0;
+  WallTime submitted_at;
+  std::optional<WallTime> started_at;
+  std::optional<WallTime> finished_at;
+  TimePoint queued_since;  // for the wait, on the clock that never jumps
+  TimePoint run_since;
+  Duration waited{};
+  Duration ran{};
+
+  std::string worker_id;
+  std::optional<double> progress;
+  std::string message;
+  Bytes peak;
+  JsonText checkpoint;
+  TaskResult result;
+  std::optional<TaskError> error;
+  TaskLog log;
+  bool skip_counted = false;  // a heartbeat that was passed over is counted once
+};
+
+/// The contract's task object, as JSON.
+JsonText to_json(const Task& task);
+
+}  // namespace kurultai

@@ -1,0 +1,126 @@
+#include "supervisor/uv/loop.h"
+
+#include <uv.h>
+
+#include <cassert>
+
+#include "supervisor/uv/handle.h"
+
+namespace kurultai::uv {
+
+void CloseHandle::operator()(uv_timer_s* handle) const noexcept { close_handle(handle); }
+void CloseHandle::operator()(uv_poll_s* handle) const noexcept { close_handle(handle); }
+void CloseHandle::operator()(uv_signal_s* handle) const noexcept { close_handle(handle); }
+void CloseHandle::operator()(uv_process_s* handle) const noexcept { close_handle(handle); }
+
+Loop::Loop() : loop_(std::make_unique<uv_loop_t>()) {
+  [[maybe_unused]] const int status = uv_loop_init(loop_.get());
+  assert(status == 0);
+}
+
+Loop::~Loop() {
+  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  [[maybe_unused]] const int status = uv_loop_close(loop_.get());
+  assert(status == 0);
+}
+
+void Loop::run() { uv_run(loop_.get(), UV_RUN_DEFAULT); }
+void Loop::stop() { uv_stop(loop_.get()); }
+TimePoint Loop::now() const { return std::chrono::steady_clock::now(); }
+WallTime Loop::wall_now() const { return std::chrono::system_clock::now(); }
+
+Timer::Timer(Loop& loop, std::function<void()> on_time) : on_time_(std::move(on_time)) {
+  auto handle = std::make_unique<uv_timer_t>();
+  uv_timer_init(loop.raw(), handle.get());
+  handle_ = own(std::move(handle), this);
+}
+
+Timer::~Timer() = default;
+
+void Timer::start(Duration after) {
+  // libuv counts from its cached time, which lags behind by however long this turn of the loop has taken.
+  uv_update_time(handle_->loop);
+  uv_timer_start(
+      handle_.get(), [](uv_timer_t* handle) noexcept { call_safely(handle, &Timer::on_time_); },
+      static_cast<std::uint64_t>(std::max<Duration::rep>(after.count(), 0)), 0);
+}
+
+void Timer::stop() { uv_timer_stop(handle_.get()); }
+bool Timer::is_running() const { return uv_is_active(reinterpret_cast<uv_handle_t*>(handle_.get())) != 0; }
+
+Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::function<void()> on_ready) {
+  auto handle = std::make_unique<uv_poll_t>();
+  if (const int status = uv_poll_init(loop.raw(), handle.get(), fd); status != 0) {
+    return uv_failure("watch descriptor " + std::to_string(fd), status);
+  }
+  std::unique_ptr<FdWatch> watch(new FdWatch);
+  watch->on_ready_ = std::move(on_ready);
+  watch->handle_ = own(std::move(handle), watch.get());
+  const int status =
+      uv_poll_start(watch->handle_.get(), UV_READABLE | UV_PRIORITIZED,
+                    [](uv_poll_t* ready, int, int) noexcept { call_safely(ready, &FdWatch::on_ready_); });
+  if (status != 0) return uv_failure("watch descriptor " + std::to_string(fd), status);
+  return watch;
+}
+
+FdWatch::~FdWatch() = default;
+
+SignalWatch::SignalWatch(Loop& loop, int signal, std::function<void()> on_signal)
+    : on_signal_(std::move(on_signal)) {
+  auto handle = std::make_unique<uv_signal_t>();
+  uv_signal_init(loop.raw(), handle.get());
+  handle_ = own(std::move(handle), this);
+  uv_signal_start(
+      handle_.get(), [](uv_signal_t* raised, int) noexcept { call_safely(raised, &SignalWatch::on_signal_); },
+      signal);
+}
+
+SignalWatch::~SignalWatch() = default;
+
+namespace {
+
+struct Deferred {
+  uv_timer_t timer;
+  std::function<void()> callback;
+};
+
+}  // namespace
+
+void defer(Loop& loop, std::function<void()> callback) {
+  auto* deferred = new Deferred{{}, std::move(callback)};
+  uv_timer_init(loop.raw(), &deferred->timer);
+  deferred->timer.data = deferred;
+  uv_timer_start(
+      &deferred->timer,
+      [](uv_timer_t* timer) noexcept {
+        static_cast<Deferred*>(timer->data)->callback();
+        uv_close(reinterpret_cast<uv_handle_t*>(timer),
+                 [](uv_handle_t* closed) { delete static_cast<Deferred*>(closed->data); });
+      },
+      0, 0);
+}
+
+namespace {
+
+struct Job {
+  uv_work_t request;
+  std::function<void()> work;
+  std::function<void()> done;
+};
+
+}  // namespace
+
+void run_on_thread(Loop& loop, std::function<void()> work, std::function<void()> done) {
+  auto* job = new Job{{}, std::move(work), std::move(done)};
+  job->request.data = job;
+  [[maybe_unused]] const int status = uv_queue_work(
+      loop.raw(), &job->request,
+      [](uv_work_t* request) noexcept { static_cast<Job*>(request->data)->work(); },
+      [](uv_work_t* request, int) noexcept {
+        const std::unique_ptr<Job> finished(static_cast<Job*>(request->data));
+        finished->done();
+      });
+  assert(status == 0);
+}
+
+}  // namespace kurultai::uv

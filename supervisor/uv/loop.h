@@ -1,0 +1,90 @@
+// The one event loop, and the small things that hang on it: timers, watched descriptors, signals, jobs on
+// threads. Everything here is used on the loop thread; callbacks run there too. Destroying an object stops
+// its callbacks.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "protocol/duration.h"
+#include "protocol/error.h"
+
+struct uv_loop_s;
+struct uv_timer_s;
+struct uv_poll_s;
+struct uv_signal_s;
+struct uv_process_s;
+
+namespace kurultai::uv {
+
+/// Deleter of handles: see handle.h.
+struct CloseHandle {
+  void operator()(uv_timer_s* handle) const noexcept;
+  void operator()(uv_poll_s* handle) const noexcept;
+  void operator()(uv_signal_s* handle) const noexcept;
+  void operator()(uv_process_s* handle) const noexcept;
+};
+
+class Loop {
+ public:
+  Loop();
+  ~Loop();  // everything on it must have been destroyed; runs the last close callbacks
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void run();  // until stop() or nothing is left to wait for
+  void stop();
+
+  TimePoint now() const;
+  WallTime wall_now() const;
+  uv_loop_s* raw() const { return loop_.get(); }
+
+ private:
+  std::unique_ptr<uv_loop_s> loop_;
+};
+
+/// Calls back once, `after` from now; starting again replaces the earlier start.
+class Timer {
+ public:
+  Timer(Loop& loop, std::function<void()> on_time);
+  ~Timer();
+  void start(Duration after);
+  void stop();
+  bool is_running() const;
+
+ private:
+  std::function<void()> on_time_;
+  std::unique_ptr<uv_timer_s, CloseHandle> handle_;
+};
+
+/// Calls back while `fd` is readable (or has priority data: POLLPRI). Does not own the descriptor, which must
+/// stay open for as long as the watch lives.
+class FdWatch {
+ public:
+  static Result<std::unique_ptr<FdWatch>> start(Loop& loop, int fd, std::function<void()> on_ready);
+  ~FdWatch();
+
+ private:
+  FdWatch() = default;
+  std::function<void()> on_ready_;
+  std::unique_ptr<uv_poll_s, CloseHandle> handle_;
+};
+
+class SignalWatch {
+ public:
+  SignalWatch(Loop& loop, int signal, std::function<void()> on_signal);
+  ~SignalWatch();
+
+ private:
+  std::function<void()> on_signal_;
+  std::unique_ptr<uv_signal_s, CloseHandle> handle_;
+};
+
+/// Calls back in a later turn of the loop.
+void defer(Loop& loop, std::function<void()> callback);
+
+/// Runs `work` on a thread of libuv's pool, then `done` on the loop. `work` must own all that it touches.
+/// Both always run; a `done` that uses an object must find out by itself whether that still lives (weak_ptr).
+void run_on_thread(Loop& loop, std::function<void()> work, std::function<void()> done);
+
+}  // namespace kurultai::uv

@@ -1,0 +1,154 @@
+#include "supervisor/uv/stream.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <array>
+#include <utility>
+
+#include "supervisor/uv/handle.h"
+
+namespace kurultai::uv {
+
+namespace {
+
+// Reads are consumed inside their callback, so all streams of the (single) loop thread share one buffer.
+std::array<char, 64 * 1024> read_buffer;
+
+struct Write {
+  uv_write_t request;
+  std::string bytes;
+};
+
+}  // namespace
+
+void Stream::Close::operator()(uv_stream_s* stream) const noexcept {
+  stream->data = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(stream), [](uv_handle_t* closed) {
+    if (closed->type == UV_TCP) {
+      delete reinterpret_cast<uv_tcp_t*>(closed);
+    } else {
+      delete reinterpret_cast<uv_pipe_t*>(closed);
+    }
+  });
+}
+
+Result<std::unique_ptr<Stream>> Stream::open_pipe(Loop& loop, int fd) {
+  auto pipe = std::make_unique<uv_pipe_t>();
+  uv_pipe_init(loop.raw(), pipe.get(), 0);
+  std::unique_ptr<Stream> stream(new Stream);
+  stream->handle_.reset(reinterpret_cast<uv_stream_t*>(pipe.release()));
+  stream->handle_->data = stream.get();
+  if (const int status = uv_pipe_open(reinterpret_cast<uv_pipe_t*>(stream->handle_.get()), fd); status != 0) {
+    ::close(fd);
+    return uv_failure("open pipe", status);
+  }
+  return stream;
+}
+
+Stream::~Stream() = default;
+
+void Stream::read(OnData on_data, OnEnd on_end) {
+  on_data_ = std::move(on_data);
+  on_end_ = std::move(on_end);
+  start_reading();
+}
+
+void Stream::start_reading() {
+  if (handle_ == nullptr || reading_ || !on_end_) return;
+  reading_ = true;
+  uv_read_start(
+      handle_.get(),
+      [](uv_handle_t*, std::size_t, uv_buf_t* buffer) noexcept {
+        *buffer = uv_buf_init(read_buffer.data(), read_buffer.size());
+      },
+      [](uv_stream_t* stream, ssize_t count, const uv_buf_t* buffer) noexcept {
+        auto* self = static_cast<Stream*>(stream->data);
+        if (self == nullptr || count == 0) return;
+        if (count > 0) {
+          return call_safely(stream, &Stream::on_data_,
+                             std::string_view(buffer->base, static_cast<std::size_t>(count)));
+        }
+        self->finish(count == UV_EOF ? "" : uv_strerror(static_cast<int>(count)));
+      });
+}
+
+void Stream::pause() {
+  if (handle_ == nullptr || !reading_) return;
+  uv_read_stop(handle_.get());
+  reading_ = false;
+}
+
+void Stream::resume() { start_reading(); }
+
+void Stream::finish(std::string_view error) {
+  pause();
+  if (!on_end_) return;
+  // Moved out first: the callback may destroy this stream.
+  const OnEnd on_end = std::exchange(on_end_, nullptr);
+  on_end(error);
+}
+
+void Stream::drain_now(std::size_t limit) {
+  if (handle_ == nullptr || !on_end_) return;
+  const int descriptor = fd();
+  std::array<char, 16 * 1024> buffer;
+  while (limit > 0) {
+    const ssize_t count = ::read(descriptor, buffer.data(), std::min(limit, buffer.size()));
+    if (count <= 0) return;  // EAGAIN, or the end, which the loop will see for itself
+    on_data_(std::string_view(buffer.data(), static_cast<std::size_t>(count)));
+    limit -= static_cast<std::size_t>(count);
+  }
+}
+
+void Stream::write(std::string bytes) {
+  if (handle_ == nullptr || bytes.empty()) return;
+  if (pending() == 0) {
+    const uv_buf_t now = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
+    const int taken = uv_try_write(handle_.get(), &now, 1);
+    if (taken == static_cast<int>(bytes.size())) return;
+    if (taken > 0) bytes.erase(0, static_cast<std::size_t>(taken));
+  }
+  auto* request = new Write{{}, std::move(bytes)};
+  request->request.data = request;
+  const uv_buf_t buffer = uv_buf_init(request->bytes.data(), static_cast<unsigned>(request->bytes.size()));
+  const int status =
+      uv_write(&request->request, handle_.get(), &buffer, 1, [](uv_write_t* done, int) noexcept {
+        const std::unique_ptr<Write> finished(static_cast<Write*>(done->data));
+        // A failed write needs no report: the reader's side of the same stream, or the child's exit, tells
+        // the end.
+        if (auto* self = static_cast<Stream*>(done->handle->data)) self->written();
+      });
+  if (status != 0) delete request;
+}
+
+std::size_t Stream::pending() const { return handle_ == nullptr ? 0 : handle_->write_queue_size; }
+
+void Stream::written() {
+  if (pending() != 0) return;
+  const auto then = std::exchange(then_, nullptr);
+  if (close_after_) handle_.reset();
+  if (then) then();  // last: it may destroy this stream
+}
+
+void Stream::when_written(std::function<void()> then) {
+  if (pending() == 0) return then();
+  then_ = std::move(then);
+}
+
+void Stream::close_when_written() {
+  close_after_ = true;
+  if (pending() == 0) {
+    pause();
+    handle_.reset();
+  }
+}
+
+int Stream::fd() const {
+  uv_os_fd_t fd = -1;
+  if (handle_ != nullptr) uv_fileno(reinterpret_cast<const uv_handle_t*>(handle_.get()), &fd);
+  return fd;
+}
+
+}  // namespace kurultai::uv

@@ -1,0 +1,90 @@
+#include "supervisor/workers/launch.h"
+
+#include <pwd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+
+namespace kurultai {
+
+namespace {
+
+// Above the agents' own children by default (0), so that on a machine short of memory the kernel takes an
+// agent before anything that is not Kurultai's.
+constexpr int agent_oom_score_adj = 500;
+
+constexpr std::array<std::string_view, 10> passed = {"PATH", "HOME", "USER",   "LOGNAME", "SHELL",
+                                                     "TERM", "TZ",   "TMPDIR", "LANG",    "LANGUAGE"};
+
+bool passes(std::string_view name, const AgentConfig& agent) {
+  if (name.starts_with("LC_") || std::ranges::find(passed, name) != passed.end()) return true;
+  return std::ranges::any_of(agent.env_pass,
+                             [&](const std::string& wanted) { return wanted == "*" || wanted == name; });
+}
+
+std::map<std::string, std::string> environment_of(const LaunchInput& input) {
+  std::map<std::string, std::string> result;
+  for (const std::string& entry : input.environment) {
+    const std::size_t equals = entry.find('=');
+    if (equals == std::string::npos) continue;
+    if (passes(std::string_view(entry).substr(0, equals), *input.agent)) {
+      result[entry.substr(0, equals)] = entry.substr(equals + 1);
+    }
+  }
+  if (input.user) {
+    result["HOME"] = input.user->home.empty() ? "/" : input.user->home;
+    for (const char* name : {"USER", "LOGNAME"}) result[name] = input.user->name;
+  }
+  const auto heap = std::max<std::int64_t>(64, input.memory_limit.count / 4 * 3 / (1024 * 1024));
+  result["NODE_OPTIONS"] = "--max-old-space-size=" + std::to_string(heap);
+  result["WORKER_ID"] = input.worker_id;
+  for (const auto& [name, value] : input.agent->env) result[name] = value;
+  result["KURULTAI_INSTANCE"] = input.instance;  // by this mark the guardian finds what outlived its worker
+  return result;
+}
+
+}  // namespace
+
+uv::SpawnOptions launch_options(const LaunchInput& input) {
+  const AgentConfig& agent = *input.agent;
+  const bool hosted = agent.protocol == AgentProtocol::exec;
+  uv::SpawnOptions options;
+  auto& argv = options.argv;
+  argv = {input.launcher};
+  const auto& group = input.group_options;
+  // A host holds its tree together itself: it needs no holder above it.
+  std::ranges::copy_if(group, std::back_inserter(argv),
+                       [&](const auto& word) { return !(hosted && word == "--hold"); });
+  argv.insert(argv.end(), {"--oom-score-adj", std::to_string(agent_oom_score_adj)});
+  argv.insert(argv.end(), {"--parent", std::to_string(input.supervisor_pid)});
+  if (input.user) {
+    argv.insert(argv.end(),
+                {"--uid", std::to_string(input.user->uid), "--gid", std::to_string(input.user->gid)});
+  }
+  if (!agent.cwd.empty()) argv.insert(argv.end(), {"--cwd", agent.cwd});
+  if (hosted) {
+    argv.emplace_back("--exec-host");
+  } else {
+    if (std::ranges::find(group, "--hold") == group.end()) argv.emplace_back("--become");
+    argv.emplace_back("--");
+    argv.insert(argv.end(), agent.command.begin(), agent.command.end());
+  }
+  for (const auto& [name, value] : environment_of(input)) options.environment.push_back(name + "=" + value);
+  return options;
+}
+
+Result<User> look_up_user(const std::string& user) {
+  unsigned uid = 0;
+  const char* end = user.data() + user.size();
+  const auto [rest, code] = std::from_chars(user.data(), end, uid);
+  const bool numeric = code == std::errc() && rest == end;
+  errno = 0;
+  const passwd* entry = numeric ? ::getpwuid(uid) : ::getpwnam(user.c_str());
+  if (entry != nullptr) return User{entry->pw_uid, entry->pw_gid, entry->pw_name, entry->pw_dir};
+  if (numeric) return User{uid, uid, "", ""};
+  return failure("user " + user + ": there is no such user on this machine");
+}
+
+}  // namespace kurultai

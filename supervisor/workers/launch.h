@@ -1,0 +1,43 @@
+// How a worker is started: the command line of kurultai-worker and the environment of the agent. Pure, but
+// for the look-up of a user's name.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "supervisor/uv/process.h"
+
+namespace kurultai {
+
+struct User {
+  unsigned uid = 0;
+  unsigned gid = 0;
+  std::string name;  // empty: has none
+  std::string home;
+};
+
+struct LaunchInput {
+  std::string launcher;  // path of kurultai-worker
+  std::string instance;
+  std::string worker_id;
+  const AgentConfig* agent = nullptr;
+  Bytes memory_limit;
+  std::vector<std::string> group_options;  // from WorkerGroup::launch_options
+  std::optional<User> user;                // absent: the supervisor's own
+  int supervisor_pid = 0;
+  std::vector<std::string> environment;  // the supervisor's own
+};
+
+/// Agents get, of the supervisor's environment, what names places and languages (PATH HOME USER LOGNAME SHELL
+/// TERM TZ TMPDIR LANG LANGUAGE LC_*) and what `env_pass` names; then WORKER_ID, KURULTAI_INSTANCE,
+/// NODE_OPTIONS with a heap limit of three quarters of the cap (V8 needs the rest for code, stacks and
+/// buffers), and last `env`.
+uv::SpawnOptions launch_options(const LaunchInput& input);
+
+/// "name" or "uid" from the system's database. May read files: at start and reload only.
+Result<User> look_up_user(const std::string& user);
+
+}  // namespace kurultai

@@ -1,0 +1,162 @@
+#include "supervisor/workers/pool.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace kurultai {
+
+namespace {
+
+WorkerView::Standing standing_of(const Worker& worker) {
+  switch (worker.state()) {
+    case Worker::State::starting:
+      return WorkerView::Standing::starting;
+    case Worker::State::serving:
+      return worker.tasks().empty() ? WorkerView::Standing::idle : WorkerView::Standing::busy;
+    case Worker::State::ending:
+    case Worker::State::gone:
+      return WorkerView::Standing::ending;
+  }
+  return WorkerView::Standing::ending;
+}
+
+}  // namespace
+
+Pool::Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener)
+    : loop_(loop),
+      controller_(controller),
+      settings_(std::move(settings)),
+      listener_(listener),
+      undertaker_(loop, [this] { graves_.clear(); }) {}
+
+Pool::~Pool() = default;
+
+Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning) {
+  const std::string id = "w" + std::to_string(++last_number_);
+  LaunchInput input;
+  input.launcher = settings_.launcher;
+  input.instance = settings_.instance;
+  input.worker_id = id;
+  input.agent = agent.get();
+  input.memory_limit = limit;
+  input.supervisor_pid = ::getpid();
+  input.environment = settings_.environment;
+  if (agent->user == "auto") {
+    const unsigned uid = free_uid();
+    input.user = User{uid, uid, "kurultai-" + id, "/"};
+  } else if (!agent->user.empty()) {
+    auto user = look_up_user(agent->user);
+    if (!user) return std::unexpected(user.error());
+    input.user = std::move(*user);
+  }
+  auto group =
+      controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});
+  if (!group) return std::unexpected(group.error());
+  input.group_options = (*group)->launch_options();
+
+  WorkerSpec spec{id, agent, limit, warning, settings_.max_line, agent->concurrency};
+  workers_.push_back(
+      std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener_));
+  if (agent->user == "auto") uids_[id] = input.user->uid;
+  return workers_.back().get();
+}
+
+unsigned Pool::free_uid() const {
+  unsigned uid = settings_.first_uid;
+  while (std::ranges::any_of(uids_, [&](const auto& entry) { return entry.second == uid; })) ++uid;
+  return uid;
+}
+
+Worker* Pool::find(const std::string& id) {
+  const auto found = std::ranges::find_if(workers_, [&](const auto& worker) { return worker->id() == id; });
+  return found == workers_.end() ? nullptr : found->get();
+}
+
+std::vector<WorkerView> Pool::views() const {
+  std::vector<WorkerView> views;
+  views.reserve(workers_.size());
+  for (const auto& worker : workers_) {
+    views.push_back({worker->id(), worker->agent().name, standing_of(*worker), worker->free_slots(),
+                     worker->idle_since()});
+  }
+  return views;
+}
+
+int Pool::active() const {
+  return static_cast<int>(
+      std::ranges::count_if(workers_, [](const auto& worker) { return !worker->tasks().empty(); }));
+}
+
+int Pool::idle() const {
+  return static_cast<int>(std::ranges::count_if(
+      workers_, [](const auto& worker) { return standing_of(*worker) == WorkerView::Standing::idle; }));
+}
+
+void Pool::end_idle(TimePoint since, const std::string& agent) {
+  for (const auto& worker : workers_) {
+    if (standing_of(*worker) != WorkerView::Standing::idle || worker->idle_since() > since) continue;
+    if (agent.empty() || worker->agent().name == agent) worker->end(worker->agent().grace);
+  }
+}
+
+TimePoint Pool::next_idle_end(Duration timeout) const {
+  TimePoint next = TimePoint::max();
+  for (const auto& worker : workers_) {
+    if (standing_of(*worker) == WorkerView::Standing::idle)
+      next = std::min(next, worker->idle_since() + timeout);
+  }
+  return next;
+}
+
+void Pool::retire(const std::string& agent) {
+  for (const auto& worker : workers_) {
+    if (worker->agent().name == agent) worker->retire();
+  }
+  end_idle(loop_.now(), agent);
+}
+
+void Pool::end_all(Duration grace) {
+  for (const auto& worker : workers_) worker->end(grace);
+}
+
+void Pool::kill_all() {
+  for (const auto& worker : workers_) worker->kill();
+}
+
+void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
+  const std::string agent = worker.agent().name;
+  // One that served its tasks and left with status 0 did nothing wrong; a command of an exec task has its own
+  // fate.
+  const bool well = end.cause == WorkerEnd::Cause::asked ||
+                    (end.cause == WorkerEnd::Cause::exited && end.exit_code == 0 && !had_tasks);
+  const bool abnormal = !well && worker.agent().protocol != AgentProtocol::exec;
+  if (abnormal) {
+    budget(agent).abnormal_end(loop_.now());
+    restarts_[agent] += 1;
+  }
+  uids_.erase(worker.id());
+  const auto found =
+      std::ranges::find_if(workers_, [&](const auto& other) { return other.get() == &worker; });
+  graves_.push_back(std::move(*found));
+  workers_.erase(found);
+  undertaker_.start(Duration(0));
+}
+
+RestartBudget& Pool::budget(const std::string& agent) {
+  return budgets_.try_emplace(agent, max_restarts_per_hour_).first->second;
+}
+
+TimePoint Pool::ready_at(const std::string& agent, TimePoint now) { return budget(agent).ready_at(now); }
+
+int Pool::restarts(const std::string& agent) const {
+  const auto found = restarts_.find(agent);
+  return found == restarts_.end() ? 0 : found->second;
+}
+
+void Pool::set_max_restarts_per_hour(int max) {
+  max_restarts_per_hour_ = max;
+  for (auto& [agent, budget] : budgets_) budget.set_max_per_hour(max);
+}
+
+}  // namespace kurultai

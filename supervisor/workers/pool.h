@@ -1,0 +1,78 @@
+// The workers of this instance: starts them, ends the idle ones, remembers how often an agent's workers
+// failed, and buries the dead. Which task goes where is decided by the dispatcher.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "governance/placement.h"
+#include "governance/restart_budget.h"
+#include "supervisor/workers/launch.h"
+#include "supervisor/workers/worker.h"
+
+namespace kurultai {
+
+struct PoolSettings {
+  std::string launcher;  // path of kurultai-worker
+  std::string instance;
+  std::vector<std::string> environment;  // the supervisor's own
+  std::size_t max_line = 0;
+  unsigned first_uid = 0;  // of `user: auto`: first_uid + n for the n-th worker alive
+};
+
+class Pool {
+ public:
+  Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener);
+  ~Pool();
+
+  /// Failures: no room for a group (Error::code ENOMEM: try again later), no such user.
+  Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning);
+
+  Worker* find(const std::string& id);
+  std::vector<WorkerView> views() const;
+  const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
+  int active() const;  // with tasks
+  int idle() const;    // serving, without
+
+  /// Ends idle workers: all, or those idle since before `since`, or those of one agent.
+  void end_idle(TimePoint since, const std::string& agent = {});
+  /// When the next idle worker reaches `timeout`; max() if there is none.
+  TimePoint next_idle_end(Duration timeout) const;
+  /// Ends the idle workers of this agent now, and lets the others finish what they have and take nothing more.
+  void retire(const std::string& agent);
+  void end_all(Duration grace);
+  void kill_all();
+
+  /// From worker_gone: counts the end against the agent's restart budget if it was abnormal, and destroys the
+  /// worker in a later turn of the loop.
+  void bury(Worker& worker, const WorkerEnd& end, bool had_tasks);
+  /// When a new worker of this agent may start: now or earlier means at once.
+  TimePoint ready_at(const std::string& agent, TimePoint now);
+  /// A worker of this agent finished a task: its row of failures is over.
+  void served(const std::string& agent) { budget(agent).served(); }
+  int restarts(const std::string& agent) const;
+
+  void set_max_restarts_per_hour(int max);
+
+ private:
+  RestartBudget& budget(const std::string& agent);
+  unsigned free_uid() const;
+
+  uv::Loop& loop_;
+  Controller& controller_;
+  PoolSettings settings_;
+  WorkerListener& listener_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Worker>> graves_;
+  uv::Timer undertaker_;
+  std::map<std::string, RestartBudget> budgets_;
+  std::map<std::string, int> restarts_;
+  std::map<std::string, unsigned> uids_;  // worker id → uid of `user: auto`
+  int max_restarts_per_hour_ = 10;
+  std::uint64_t last_number_ = 0;
+};
+
+}  // namespace kurultai
