@@ -21,7 +21,11 @@ std::vector<Action> Governor::decide(const Situation& situation, TimePoint now) 
   std::vector<Action> actions;
   for (const Crossing& crossing : pressure_.update(ratio_of(situation.used, situation.budget))) {
     actions.emplace_back(Crossed{crossing});
-    if (crossing.direction == Direction::down) continue;
+    if (crossing.direction == Direction::down) {
+      // The memory that was asked for has come back: when it rises again, the next choice waits for nothing.
+      if (crossing.threshold >= Threshold::preempt) last_.reset();
+      continue;
+    }
     actions.emplace_back(HintPressure{static_cast<int>(crossing.threshold) + 1, crossing.ratio});
   }
   if (!is_at(Threshold::preempt)) return actions;

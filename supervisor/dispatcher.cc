@@ -96,11 +96,19 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   governor_.configure(config_->memory.thresholds, settle);
   tasks_.set_retention(retention_of(config_->store));
   pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
+  pool_.forget_users();
   // Warm workers run with the settings they were started with: those of changed agents make room for new
   // ones.
   for (const std::string& path : change.live) {
     if (path.starts_with("agents.")) pool_.retire(path.substr(7));
+    if (path.starts_with("exec.")) pool_.retire(std::string(command_agent));
     if (path.starts_with("circuit_breakers")) breakers_.clear();  // they begin anew under the new rules
+  }
+  for (const auto& [name, agent] : agents_) {  // also where only the common limits have changed
+    if (memory_limit_of(*agent, *before) != memory_limit_of(*agent, *config_) ||
+        memory_warning_of(*agent, *before) != memory_warning_of(*agent, *config_)) {
+      pool_.retire(name);
+    }
   }
   housekeeping();
   pump();
@@ -246,7 +254,7 @@ bool Dispatcher::start_next() {
   const auto views = pool_.views();
   Placement placement = WaitForWorker{};
   bool out_of_workers = false;
-  const auto next = queue_.take_first([&](const QueuedTask& waiting) {
+  const QueuedTask* next = queue_.find_first([&](const QueuedTask& waiting) {
     // Strict priority: once a task has to wait for a worker, none behind it may take one.
     if (out_of_workers || !may_start(waiting)) return false;
     placement = place(waiting.agent, views, config_->workers.max);
@@ -255,13 +263,14 @@ bool Dispatcher::start_next() {
       return false;
     }
     if (std::holds_alternative<UseWorker>(placement)) return true;
-    const TimePoint ready = pool_.ready_at(waiting.agent, loop_.now());
-    if (ready <= loop_.now()) return true;
+    const TimePoint now = loop_.now();
+    const TimePoint ready = std::max(pool_.ready_at(waiting.agent, now), room_at_);
+    if (ready <= now) return true;
     arm_pump(ready);  // its agent's workers keep failing: others need not wait for that
     return false;
   });
-  if (next) {
-    start(*next, placement);
+  if (next != nullptr) {
+    start(QueuedTask(*next), placement);
     return true;
   }
   if (const auto* yield = std::get_if<YieldWorker>(&placement)) {
@@ -295,6 +304,7 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
   Task& task = *tasks_.find(waiting.task_id);
   const auto agent = agent_of(task.agent);
   if (agent == nullptr) {
+    queue_.remove(task.id);
     return end_waiting(task, TaskState::failed, FailReason::spawn_failed,
                        "agent '" + task.agent + "' is no longer in the configuration");
   }
@@ -304,15 +314,18 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
   } else {
     auto spawned = pool_.spawn(agent, memory_limit_of(*agent, *config_), memory_warning_of(*agent, *config_));
     if (!spawned && spawned.error().code == ENOMEM) {
-      queue_.push_returned(waiting);
-      return arm_pump(loop_.now() + no_room_pause);
+      room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
+      return;
     }
-    if (!spawned)
+    if (!spawned) {
+      queue_.remove(task.id);
       return end_waiting(task, TaskState::failed, FailReason::spawn_failed, spawned.error().message);
+    }
     worker = *spawned;
     events_.emit(task.id, WorkerEvent{WorkerEvent::Kind::spawned, worker->id(), agent->name, worker->pid()});
     if (monitor_ != nullptr) monitor_->nudge();
   }
+  queue_.remove(task.id);
   worker->take_slot(task.id);
   const int given = worker->tasks_done() + static_cast<int>(worker->tasks().size());
   if (!config_->flags.worker_pool || (agent->max_tasks > 0 && given >= agent->max_tasks)) worker->retire();
@@ -322,8 +335,9 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
 
 void Dispatcher::arm_pump(TimePoint when) {
   // The earliest wins; an early pump is harmless and arms again.
-  const auto wait = std::chrono::ceil<Duration>(when - loop_.now());
-  if (!pump_timer_.is_running() || wait < no_room_pause) pump_timer_.start(wait);
+  if (pump_timer_.is_running() && pump_at_ <= when) return;
+  pump_at_ = when;
+  pump_timer_.start(std::chrono::ceil<Duration>(when - loop_.now()));
 }
 
 void Dispatcher::housekeeping() {

@@ -77,6 +77,8 @@ class Dispatcher : public WorkerListener {
   /// again: every caller is answered, a shorter limit hurries. `done` gets the statistics when all workers
   /// are gone.
   void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
+  /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
+  void kill_workers() { pool_.kill_all(); }
   bool is_draining() const { return draining_since_.has_value(); }
 
   // What others look at.
@@ -118,6 +120,7 @@ class Dispatcher : public WorkerListener {
     TimePoint decided = {};           // when that was
     std::string why = {};             // of the stop: preempt, kill, …
     TimePoint last_progress = {};
+    TimePoint next_told = {};               // when its progress may be told again
     std::unique_ptr<uv::Timer> timer = {};  // deadline, then the steps of stopping
     std::string chunks = {};                // result pieces while they are few
     std::unique_ptr<SpoolFile> spool = {};  // and when they are many
@@ -148,6 +151,7 @@ class Dispatcher : public WorkerListener {
   std::chrono::seconds retry_after() const;
 
   // governing.cc: the side of memory
+  void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void apply(const Action& action, const MemorySnapshot& snapshot);
   void govern(const std::string& task_id, bool kill, double ratio);
@@ -161,13 +165,16 @@ class Dispatcher : public WorkerListener {
   void on_message(Run& run, Complete message);
   void on_message(Run& run, Failed message);
   void on_message(Run& run, Progress message);
+  bool tells_progress(Run& run);
   void on_message(Run& run, Chunk message);
   void on_message(Run& run, Checkpoint message);
   void on_message(Run& run, Preempted message);
   void take_result(Run& run, JsonText result, std::int64_t file_bytes);
   void end_run(Run& run, Outcome outcome);
   void conclude(const std::string& task_id, const Outcome& outcome);
-  void finish(Task& task, TaskState state, std::optional<TaskError> error);
+  void finish(Task& task, TaskState state, std::optional<TaskError> error, const Run* stopped = nullptr);
+  /// Tells of what became of a run that was stopped, under the decision that stopped it if there was one.
+  void tell_of_stop(const Run& run, TaskEvent event);
   void send_back(Task& task, const Run& run, std::string_view why);
   void count_outcome(const Task& task);
   Run* find_run(Worker& worker, const std::string& task_id);
@@ -193,6 +200,8 @@ class Dispatcher : public WorkerListener {
   std::map<std::string, AgentFigures> figures_;
   std::function<void(const Task&)> on_log_;
   uv::Timer pump_timer_;
+  TimePoint pump_at_;  // when it is running
+  TimePoint room_at_;  // before then no new worker: the kernel had no memory for a group
   uv::Timer housekeeping_timer_;
   bool pumping_ = false;
   bool pump_again_ = false;

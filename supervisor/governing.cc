@@ -16,22 +16,27 @@ struct overloaded : Cases... {
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   for (const NamedReading& named : snapshot.workers.groups) {
-    Worker* worker = pool_.find(named.name);
-    if (worker == nullptr || !worker->note_reading(named.reading)) continue;
-    const WorkerSpec& spec = worker->spec();
-    events_.emit(worker->id(), MemoryWarning{worker->id(), worker->agent().name, named.reading.used,
-                                             spec.memory_warning, spec.memory_limit});
+    if (Worker* worker = pool_.find(named.name)) note_reading(*worker, named.reading);
   }
   const auto running = candidates();
   const auto ending = std::ranges::count_if(pool_.workers(), [](const auto& worker) {
     return worker->state() == Worker::State::ending && worker->tasks().empty();
   });
-  const Situation situation{snapshot.used, snapshot.budget, running, pool_.idle(), static_cast<int>(ending)};
+  // With governance off idle workers stay: nothing that would be done may wait for their end.
+  const int idle = config_->flags.memory_governance ? pool_.idle() : 0;
+  const Situation situation{snapshot.used, snapshot.budget, running, idle, static_cast<int>(ending)};
   const auto actions = governor_.decide(situation, loop_.now());
   if (actions.empty()) return;
   decisions_ += 1;
   for (const Action& action : actions) apply(action, snapshot);
   pump();
+}
+
+void Dispatcher::note_reading(Worker& worker, const GroupReading& reading) {
+  if (!worker.note_reading(reading)) return;
+  const WorkerSpec& spec = worker.spec();
+  events_.emit(worker.id(), MemoryWarning{worker.id(), worker.agent().name, reading.used, spec.memory_warning,
+                                          spec.memory_limit});
 }
 
 // One candidate a worker: memory is freed by whole workers, and one that runs several tasks counts as its

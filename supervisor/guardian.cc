@@ -40,24 +40,24 @@ void close_others(std::vector<int> kept) {
   ::syscall(SYS_close_range, next, ~0U, 0);
 }
 
-void settle_in(int pipe, int lock_fd) {
+void settle_in(const std::vector<int>& kept) {
   ::setsid();
   ::prctl(PR_SET_NAME, "kurultai-guard");
   for (const int ignored : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT}) ::signal(ignored, SIG_IGN);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  close_others({pipe, lock_fd});
+  close_others(kept);
   const int null = ::open("/dev/null", O_RDWR);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO})
-    if (null >= 0 && fd != pipe && fd != lock_fd) ::dup2(null, fd);
+    if (null >= 0 && std::ranges::find(kept, fd) == kept.end()) ::dup2(null, fd);
   if (null > STDERR_FILENO) ::close(null);
   (void)!::chdir("/");
   // Where the machine runs out of memory, who clears up should be the last to go.
   ignore_failure(write_file("/proc/self/oom_score_adj", "-900"));
 }
 
-/// Blocks until the supervisor is gone; whether it said `done`.
+/// Blocks until nobody holds the other end; whether it said `done`.
 bool wait_for_end(int pipe) {
   bool done = false;
   for (char word = 0;;) {
@@ -83,9 +83,21 @@ void clear_up(const GuardianTask& task, const std::vector<InstancePaths>& groups
   if (!task.remove_dir.empty()) remove_directory(task.remove_dir);
 }
 
-[[noreturn]] void guard(const GuardianTask& task, const std::vector<InstancePaths>& groups, int pipe) {
-  settle_in(pipe, task.lock_fd);
-  const bool done = wait_for_end(pipe);
+struct Pipe {
+  Fd reading, writing;
+  static Result<Pipe> make() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return system_failure("pipe of the guardian", errno);
+    return Pipe{Fd(ends[0]), Fd(ends[1])};
+  }
+};
+
+[[noreturn]] void guard(const GuardianTask& task, const std::vector<InstancePaths>& groups, Pipe life,
+                        Pipe ready) {
+  life.writing.reset();
+  settle_in({life.reading.get(), ready.writing.get(), task.lock_fd});
+  ready.writing.reset();
+  const bool done = wait_for_end(life.reading.get());
   clear_up(task, groups, done);
   ::_exit(0);
 }
@@ -107,17 +119,17 @@ Result<Guardian> start_guardian(const GuardianTask& task) {
   if (!may_be_removed(task.remove_dir))
     return failure("guardian: '" + task.remove_dir + "' is not to be removed");
   const auto groups = all_instance_paths(task.groups);
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return system_failure("pipe of the guardian", errno);
-  Fd reading(ends[0]);
-  Fd writing(ends[1]);
+  auto life = Pipe::make();
+  if (!life) return std::unexpected(life.error());
+  auto ready = Pipe::make();
+  if (!ready) return std::unexpected(ready.error());
   const pid_t pid = ::fork();
   if (pid < 0) return system_failure("fork of the guardian", errno);
-  if (pid == 0) {
-    writing.reset();
-    guard(task, groups, reading.get());
-  }
-  return Guardian(std::move(writing), pid);
+  if (pid == 0) guard(task, groups, std::move(*life), std::move(*ready));
+  // Only once it has left our session and ignores what ends us does it guard anything.
+  ready->writing.reset();
+  wait_for_end(ready->reading.get());
+  return Guardian(std::move(life->writing), pid);
 }
 
 }  // namespace kurultai

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "config/listen_address.h"
 #include "supervisor/event_log.h"
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/guardian.h"
@@ -24,6 +25,7 @@ constexpr int status_usage = 2;
 constexpr int status_failed = 1;
 constexpr Duration drain_limit{30000};
 constexpr Duration limit_retry{1000};
+constexpr Duration last_chance{1000};  // of running tasks, when the supervisor is to end at once
 
 int complain(const std::string& what, int status) {
   std::fprintf(stderr, "kurultaid: %s\n", what.c_str());
@@ -90,15 +92,19 @@ class Supervisor {
     if (auto started = gateway_.start(); !started) return started;
     apply_limit();
     monitor_.start();
-    const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
-    const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
-    const uv::SignalWatch hangup(loop_, SIGHUP, [this] { reload_and_log(); });
-    if (options_.is_private) watch_stdin();
-    log_info("kurultaid " + std::string(version) + " on " + options_.socket +
-             (gateway_.address().empty() ? "" : " and http://" + gateway_.address()) + ", budget " +
-             to_string(budget_) + ", guarantee " + std::string(to_string(controller_.guarantee())) + ": " +
-             controller_.explanation());
-    loop_.run();
+    {
+      const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
+      const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
+      const uv::SignalWatch hangup(loop_, SIGHUP, [this] { reload_and_log(); });
+      if (options_.is_private) watch_stdin();
+      log_info("kurultaid " + std::string(version) + " on " + options_.socket +
+               (gateway_.address().empty() ? "" : " and http://" + gateway_.address()) + ", budget " +
+               to_string(budget_) + ", guarantee " + std::string(to_string(controller_.guarantee())) + ": " +
+               controller_.explanation());
+      loop_.run();
+    }
+    // One more signal on the way out must not turn a proper end into a death.
+    for (const int late : {SIGTERM, SIGINT, SIGHUP}) ::signal(late, SIG_IGN);
     return {};
   }
 
@@ -168,8 +174,11 @@ class Supervisor {
   }
 
   void shut_down() {
-    const bool again = dispatcher_.is_draining();
-    if (again) log_info("second signal: ending at once");
+    const bool again = std::exchange(asked_to_leave_, true);  // a drain by a client is none of ours
+    if (again) {
+      log_info("second signal: ending at once");
+      hurry_.start(last_chance);
+    }
     dispatcher_.drain(again ? Duration(0) : drain_limit, [this](const DrainStatistics&) { leave(); });
   }
 
@@ -186,12 +195,14 @@ class Supervisor {
                                                      [](const Task& t) { return !is_final(t.state); })) {
       dispatcher_.cancel(task->id, "kurultai run has ended");
     }
+    hurry_.start(last_chance);
     dispatcher_.drain(Duration(0), [this](const DrainStatistics&) { leave(); });
   }
 
   void leave() {
     monitor_.stop();
     limit_timer_.stop();
+    hurry_.stop();
     stdin_.reset();
     gateway_.stop();
     // What was answered just now still has to reach the clients.
@@ -210,18 +221,33 @@ class Supervisor {
   Gateway gateway_;
   uv::Timer limit_timer_;
   uv::Timer last_words_{loop_, [this] { loop_.stop(); }};
+  uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;
+  bool asked_to_leave_ = false;
 };
 
 Result<std::string> token_for(const Config& config, const StateDirectory& state) {
-  if (config.gateway.listen == "none" || !config.gateway.auth) return std::string();
+  if (config.gateway.listen == "none") return std::string();
+  if (!config.gateway.auth) {
+    const auto address = parse_listen(config.gateway.listen);  // --listen was not there when it was checked
+    if (address && *address && is_loopback((*address)->host)) return std::string();
+    return failure("gateway.auth: none is for loopback addresses only, and it would listen on " +
+                   config.gateway.listen);
+  }
   return read_or_make_token(config.gateway.token_file.empty() ? state.path + "/token"
                                                               : config.gateway.token_file);
 }
 
 Result<void> make_socket_directory(const std::string& socket) {
   const auto directory = std::filesystem::path(socket).parent_path();
-  if (directory.empty() || std::filesystem::exists(directory)) return {};
+  struct stat status{};
+  if (directory.empty()) return {};
+  if (::lstat(directory.c_str(), &status) == 0) {
+    // Below /tmp anybody may have made it first, to put a socket of their own in the place of ours.
+    const bool trusted = status.st_uid == 0 || status.st_uid == ::geteuid() || ::geteuid() == 0;
+    if (trusted) return {};
+    return failure("socket directory " + directory.string() + ": belongs to another user");
+  }
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) return failure("make directory " + directory.string() + ": " + error.message());

@@ -49,6 +49,11 @@ bool counts_for_breaker(FailReason reason) {
   }
 }
 
+/// A text is measured, and streamed, as itself and not as the JSON that stands for it.
+std::string as_streamed(const JsonText& result) {
+  return result.starts_with('"') ? nlohmann::json::parse(result).get<std::string>() : result;
+}
+
 std::string stop_message(Intent intent, const Task& task, const AgentConfig& agent) {
   switch (intent) {
     case Intent::timeout:
@@ -135,18 +140,16 @@ void Dispatcher::on_deadline(const std::string& task_id) {
 }
 
 void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
-  if (run.finishing) return;
-  if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
-    run.intent = intent;
-    return end_run(run, {.ending = Ending::worker_lost, .message = why});
-  }
-  // A cancellation overrides a preemption under way (the steps go on); nothing overrides a cancellation.
-  if (run.intent != Intent::none) {
-    if (intent == Intent::cancel) run.intent = Intent::cancel;
-    return;
-  }
+  // A cancellation that was accepted holds: it overrides what is under way (the steps go on), and an answer
+  // that is only being written down. Nothing overrides a cancellation.
+  const bool stopping = run.finishing || run.intent != Intent::none;
+  if (stopping && intent != Intent::cancel) return;
   run.intent = intent;
   run.why = std::move(why);
+  if (stopping) return;
+  if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
+    return end_run(run, {.ending = Ending::worker_lost, .message = run.why});
+  }
   const Duration grace = run.agent->grace;
   if (intent == Intent::preempt) {
     run.worker->send(Preempt{run.task.id, grace});
@@ -161,8 +164,9 @@ void Dispatcher::next_stop_step(Run& run) {
   if (run.intent == Intent::preempt && !run.agent->idempotent && !is_draining()) {
     // Only its own PREEMPTED may stop it, and that did not come: it runs on.
     run.intent = Intent::none;
-    return run.timer->start(std::chrono::ceil<Duration>(
-        std::max(run.task.run_since + run.task.timeout - loop_.now(), TimePoint::duration::zero())));
+    run.why.clear();
+    run.correlation_id.clear();
+    return on_deadline(run.task.id);
   }
   Worker& worker = *run.worker;
   for (const std::string& other : worker.tasks()) {
@@ -206,7 +210,12 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
         } else if constexpr (std::is_same_v<Said, Log>) {
           worker_logged(worker, "[" + said.level + "] " + said.message + "\n", false);
         } else if constexpr (std::is_same_v<Said, Swept>) {
-          events_.emit(said.task_id, OrphanSwept{worker.id(), said.task_id, said.count});
+          // The exec host's word; an agent could claim anything.
+          if (worker.agent().protocol != AgentProtocol::exec || find_run(worker, said.task_id) == nullptr) {
+            worker.unknown_messages += 1;
+          } else {
+            events_.emit(said.task_id, OrphanSwept{worker.id(), said.task_id, said.count});
+          }
         }
       },
       message);
@@ -219,7 +228,18 @@ void Dispatcher::on_message(Run& run, Progress message) {
     run.last_progress = loop_.now();
   run.task.progress = message.percent;
   run.task.message = std::move(message.message);
-  events_.emit(run.task.id, TaskEvent{TaskEvent::Kind::progress, run.task});
+  if (tells_progress(run)) events_.emit(run.task.id, TaskEvent{TaskEvent::Kind::progress, run.task});
+}
+
+// Telling costs more than listening: an agent that talks all the time must not take the loop from all others,
+// nor push everything else out of the events that are kept. A hundred at once, then one in 50 ms.
+bool Dispatcher::tells_progress(Run& run) {
+  static constexpr Duration pace{50};
+  const TimePoint now = loop_.now();
+  run.next_told = std::max(run.next_told, now - 100 * pace);
+  if (run.next_told > now) return false;
+  run.next_told += pace;
+  return true;
 }
 
 void Dispatcher::on_message(Run& run, Checkpoint message) {
@@ -260,8 +280,12 @@ void Dispatcher::on_message(Run& run, Complete message) {
   }
   run.task.peak = std::max(run.task.peak, message.peak);
   Outcome outcome{.ending = Ending::completed};
-  if (run.agent->output == OutputKind::json && run.agent->protocol == AgentProtocol::exec &&
-      !message.result.empty()) {
+  const bool wants_json = run.agent->output == OutputKind::json && run.agent->protocol == AgentProtocol::exec;
+  if (wants_json && message.file_bytes > 0 &&
+      message.file_bytes <= static_cast<std::int64_t>(inline_result_limit)) {
+    // A short output comes in a file only when it is no text.
+    outcome = {.ending = Ending::agent_failed, .message = "stdout is not JSON: it is not UTF-8"};
+  } else if (wants_json && !message.result.empty()) {
     const auto printed = parse_json(message.result);
     const auto value =
         printed && printed->is_string() ? parse_json(printed->get_ref<const std::string&>()) : printed;
@@ -301,16 +325,20 @@ void Dispatcher::take_result(Run& run, JsonText result, std::int64_t file_bytes)
     return;
   }
   if (run.spool == nullptr && !run.chunks.empty() && result.empty() && is_utf8(run.chunks)) {
-    result = to_text(nlohmann::json(run.chunks));
-    if (result.size() <= inline_result_limit) run.chunks.clear();
-  }
-  if (run.spool == nullptr && run.chunks.empty() && result.size() <= inline_result_limit) {
-    kept.inline_json = std::move(result);
+    kept.inline_json = to_text(nlohmann::json(std::exchange(run.chunks, {})));
     return;
+  }
+  if (run.spool == nullptr && run.chunks.empty()) {
+    if (result.size() > inline_result_limit) run.chunks = as_streamed(result);
+    if (run.chunks.size() <= inline_result_limit) {
+      run.chunks.clear();
+      kept.inline_json = std::move(result);
+      return;
+    }
   }
   if (run.spool == nullptr) {
     run.spool = std::make_unique<SpoolFile>(loop_, result_file(run.task));
-    run.spool->append(run.chunks.empty() ? std::move(result) : std::exchange(run.chunks, {}));
+    run.spool->append(std::exchange(run.chunks, {}));
   }
   kept.file = run.spool->path();
   kept.bytes = run.spool->size();
@@ -333,8 +361,9 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
       outcome.message = "exceeded its " + to_string(worker->spec().memory_limit) + " cap";
       task.peak = std::max(task.peak, worker->spec().memory_limit);
     }
-    if (const auto reading = worker->group().read(); reading && !controller_.slow())
-      worker->note_reading(*reading);
+    if (!controller_.slow()) {
+      if (const auto reading = worker->group().read()) note_reading(*worker, *reading);
+    }
     task.peak = std::max(task.peak, worker->peak());
     // A command's own maximum (ru_maxrss) has pages that it shares with others and that its group was not
     // charged for.
@@ -347,10 +376,12 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   Worker* worker = std::exchange(run.worker, nullptr);
   run.finishing = true;
   run.timer.reset();
+  if (worker != nullptr) end_if_retired(*worker);  // before the next task could be given to it
   if (run.spool != nullptr) {
     run.spool->on_progress(nullptr);  // it resumes a worker that may be gone before the file is written
     run.spool->finish([this, id = task.id, outcome](Result<void> written) {
       Outcome ended = outcome;
+      if (!written) tasks_.find(id)->result = {};
       if (!written && ended.ending == Ending::completed) {
         ended = {.ending = Ending::agent_failed,
                  .message = "the result could not be kept: " + written.error().message};
@@ -361,7 +392,6 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   } else {
     conclude(task.id, outcome);
   }
-  if (worker != nullptr) end_if_retired(*worker);
   housekeeping();
   pump();
 }
@@ -375,8 +405,12 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
       run.agent->max_preemptions};
   const Verdict verdict = judge(run.intent, outcome.ending, policy);
   const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail;
-  if (!has_result && !task.result.file.empty()) remove_file(loop_, task.result.file);
   if (!has_result) task.result = {};
+  // Pieces that came before the end was something else, or that a host left when it was killed.
+  const bool host_died = outcome.ending == Ending::worker_lost || outcome.ending == Ending::memory_cap;
+  if (task.result.file.empty() && run.sent && (!has_result || run.spool != nullptr || host_died)) {
+    remove_file(loop_, result_file(task));
+  }
   switch (verdict.kind) {
     case Verdict::Kind::complete:
       return finish(task, TaskState::completed, {});
@@ -395,7 +429,8 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
   std::string message = stop_message(run.intent, task, *run.agent);
   if (message.empty() || verdict.reason == FailReason::memory_cap) message = outcome.message;
   finish(task, TaskState::failed,
-         TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal});
+         TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal},
+         verdict.reason == FailReason::memory_budget ? &run : nullptr);
 }
 
 void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
@@ -405,25 +440,34 @@ void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
   task.message.clear();
   task.queued_since = loop_.now();
   queue_.push_returned({task.id, task.agent, task.priority});
-  const bool decided = !run.correlation_id.empty();
-  const Duration reaction =
-      decided ? std::chrono::duration_cast<Duration>(loop_.now() - run.decided) : Duration::zero();
   const auto kind = why == "retry" ? TaskEvent::Kind::queued : TaskEvent::Kind::preempted;
-  events_.emit(decided ? run.correlation_id : task.id, TaskEvent{kind, task, why, reaction});
+  tell_of_stop(run, TaskEvent{kind, task, why});
   if (is_draining()) check_drained();
 }
 
-void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> error) {
+void Dispatcher::tell_of_stop(const Run& run, TaskEvent event) {
+  const bool decided = !run.correlation_id.empty();
+  if (decided) event.reaction = std::chrono::duration_cast<Duration>(loop_.now() - run.decided);
+  events_.emit(decided ? run.correlation_id : run.task.id, event);
+}
+
+void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> error, const Run* stopped) {
   task.state = state;
   task.error = std::move(error);
   task.finished_at = loop_.wall_now();
+  task.checkpoint = {};  // it never runs again
+  task.log.text.shrink_to_fit();
   if (state == TaskState::completed) task.progress = 100;
   count_outcome(task);
   static constexpr std::array kinds = {TaskEvent::Kind::completed, TaskEvent::Kind::failed,
                                        TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
   const auto kind =
       kinds.at(static_cast<std::size_t>(state) - static_cast<std::size_t>(TaskState::completed));
-  events_.emit(task.id, TaskEvent{kind, task});
+  if (stopped != nullptr) {
+    tell_of_stop(*stopped, TaskEvent{kind, task, stopped->why});
+  } else {
+    events_.emit(task.id, TaskEvent{kind, task});
+  }
   if (on_log_) on_log_(task);
   tasks_.finished(task, loop_.wall_now());
   if (is_draining()) check_drained();

@@ -80,10 +80,23 @@ Result<void> make_directory(const std::string& path) {
   return {};
 }
 
+/// It is made private and its spool emptied: /var and the like must not be taken for it by mistake.
+Result<void> refuse_foreign(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error) || fs::is_empty(path, error) || error) return {};
+  for (const char* own : {"/lock", "/instance", "/token"}) {
+    if (fs::exists(path + own, error)) return {};
+  }
+  const bool is_private = (fs::status(path, error).permissions() & fs::perms(077)) == fs::perms::none;
+  if (is_private && !fs::exists(path + "/spool", error)) return {};
+  return failure("state directory " + path + ": serves another purpose; choose another with --state-dir");
+}
+
 }  // namespace
 
 Result<StateDirectory> open_state_directory(const std::string& path) {
   StateDirectory state{path, "", path + "/spool"};
+  if (auto own = refuse_foreign(path); !own) return std::unexpected(own.error());
   if (auto made = make_directory(path); !made) return std::unexpected(made.error());
   const auto lock = take_lock(path + "/lock");
   if (!lock) return std::unexpected(lock.error());

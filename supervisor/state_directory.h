@@ -14,8 +14,8 @@ struct StateDirectory {
   int lock_fd = -1;      // held until the process ends
 };
 
-/// Makes the directory (0700) and what is in it. A lock that is held is waited for up to 4 s: after a kill -9
-/// the old supervisor's guardian holds it while it clears up.
+/// Makes the directory (0700) and what is in it; one that serves another purpose is refused. A lock that is
+/// held is waited for up to 4 s: after a kill -9 the old supervisor's guardian holds it while it clears up.
 Result<StateDirectory> open_state_directory(const std::string& path);
 
 /// STATE/token (0600), made from 32 random bytes at the first start; or the file named by gateway.token_file.

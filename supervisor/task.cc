@@ -29,6 +29,11 @@ json error_json(const TaskError& error) {
 }  // namespace
 
 void TaskLog::append(std::string_view more, std::size_t limit) {
+  if (more.size() > limit) {  // cut before it is copied: a string never gives its room back
+    dropped += text.size() + more.size() - limit;
+    text.clear();
+    more.remove_prefix(more.size() - limit);
+  }
   text.append(more);
   if (text.size() <= limit) return;
   // Cut to three quarters, so that a busy log is not moved with every line.

@@ -104,6 +104,8 @@ void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
   if (connections_.size() >= max_connections) return;  // closed at once: the client may try again
   HttpLimits limits;
   limits.max_body = settings_.max_body;
+  // Strangers must not be able to fill the supervisor's memory with bodies.
+  if (over_tcp) limits.may_send_body = [this](const HttpRequest& request) { return has_token(request); };
   connections_.push_back(std::make_unique<HttpConnection>(
       loop_, std::move(stream), over_tcp, limits, [this](auto exchange) { handle(exchange); },
       [this](HttpConnection& closed) {
@@ -137,6 +139,11 @@ const std::vector<Gateway::Route>& Gateway::routes() {
   return table;
 }
 
+bool Gateway::has_token(const HttpRequest& request) const {
+  return settings_.token.empty() ||
+         equals_constant_time(request.header("authorization"), "Bearer " + settings_.token);
+}
+
 bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
   const HttpRequest& request = exchange->request();
   const std::string_view origin = request.header("origin");
@@ -150,8 +157,7 @@ bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
   }
   const bool open_to_all =
       request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
-  if (!request.over_tcp || open_to_all || settings_.token.empty()) return true;
-  if (equals_constant_time(request.header("authorization"), "Bearer " + settings_.token)) return true;
+  if (!request.over_tcp || open_to_all || has_token(request)) return true;
   respond_error(*exchange, 401, "unauthorized",
                 "TCP needs the header 'Authorization: Bearer TOKEN'; see kurultai status");
   return false;
@@ -189,8 +195,12 @@ void Gateway::on_event(const Event& event) {
     client.exchange->write(text);
     return false;
   });
+  kept_event_bytes_ += text.size();
   kept_events_.push_back({event.id, task_id, std::move(text)});
-  if (kept_events_.size() > kept_events) kept_events_.pop_front();
+  while (kept_events_.size() > kept_events || kept_event_bytes_ > max_event_backlog) {
+    kept_event_bytes_ -= kept_events_.front().text.size();
+    kept_events_.pop_front();
+  }
 
   const auto* about = std::get_if<TaskEvent>(&event.body);
   if (about == nullptr || !is_final(about->task.state)) return;

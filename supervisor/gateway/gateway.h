@@ -70,6 +70,7 @@ class Gateway {
   // gateway.cc
   void accept(std::unique_ptr<uv::Stream> stream, bool over_tcp);
   void handle(const std::shared_ptr<Exchange>& exchange);
+  bool has_token(const HttpRequest& request) const;
   bool is_allowed(const std::shared_ptr<Exchange>& exchange) const;
 
   // routes_tasks.cc
@@ -114,6 +115,7 @@ class Gateway {
   std::unordered_map<std::string, std::vector<LogFollower>> followers_;
   std::vector<EventClient> event_clients_;
   std::deque<KeptEvent> kept_events_;  // the newest, for Last-Event-ID
+  std::size_t kept_event_bytes_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

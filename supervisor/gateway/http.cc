@@ -1,6 +1,7 @@
 #include "supervisor/gateway/http.h"
 
 #include <llhttp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cctype>
@@ -81,6 +82,8 @@ std::string_view status_text(int status) {
       return "Internal Server Error";
     case 503:
       return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
     default:
       return "Status";
   }
@@ -129,7 +132,7 @@ struct HttpConnection::Parser {
     request = {};
     name.clear();
     value.clear();
-    value_seen = complete = false;
+    value_seen = complete = drops_body = false;
     header_bytes = 0;
     refused = 0;
     return 0;
@@ -155,17 +158,23 @@ struct HttpConnection::Parser {
 
   int headers_complete() {
     finish_header_if_any();
+    // No upgrade is offered: what follows is HTTP still, whatever `Upgrade` or CONNECT ask for.
+    http.upgrade = 0;
     if (static_cast<std::uint64_t>(http.content_length) > connection.limits_.max_body &&
         (http.flags & F_CONTENT_LENGTH) != 0) {
       return refuse(413);
     }
+    if (http.http_major != 1) return refuse(505);  // HTTP/0.9: a request line without a version
     if (request.header("host").empty()) return refuse(400);
+    const auto& may_send_body = connection.limits_.may_send_body;
+    drops_body = may_send_body && !may_send_body(request);
     if (request.header("expect") == "100-continue")
       connection.stream_->write("HTTP/1.1 100 Continue\r\n\r\n");
     return 0;
   }
 
   int body(const char* at, std::size_t n) {
+    if (drops_body) return 0;
     if (request.body.size() + n > connection.limits_.max_body) return refuse(413);
     request.body.append(at, n);
     return 0;
@@ -184,6 +193,7 @@ struct HttpConnection::Parser {
   std::string value;
   bool value_seen = false;
   bool complete = false;
+  bool drops_body = false;
   std::size_t header_bytes = 0;
   int refused = 0;
 };
@@ -199,8 +209,8 @@ HttpConnection::HttpConnection(uv::Loop& loop, std::unique_ptr<uv::Stream> strea
       on_closed_(std::move(on_closed)),
       parser_(std::make_unique<Parser>(*this)),
       timer_(loop, [this] {
-        exchange_ == nullptr && parser_->header_bytes > 0 ? refuse(408, "the request took too long")
-                                                          : close();
+        const bool in_request = keep_alive_ && exchange_ == nullptr && parser_->header_bytes > 0;
+        in_request ? refuse(408, "the request took too long") : close();
       }) {
   timer_.start(limits_.idle_timeout);
   stream_->read([this](std::string_view bytes) { on_data(bytes); }, [this](std::string_view) { close(); });
@@ -211,9 +221,10 @@ HttpConnection::~HttpConnection() {
 }
 
 void HttpConnection::on_data(std::string_view bytes) {
-  if (closed_) return;
-  if (exchange_ != nullptr || feeding_) {
-    // Behind an unanswered request: kept, and no more is read than fits here.
+  const bool closing = !keep_alive_ && exchange_ == nullptr;
+  if (closed_ || closing) return;
+  if (exchange_ != nullptr || feeding_ || !waiting_.empty()) {
+    // Behind an unanswered request, or behind what was kept for that: no more is read than fits here.
     waiting_.append(bytes);
     if (waiting_.size() > limits_.max_header) stream_->pause();
     return;
@@ -222,7 +233,7 @@ void HttpConnection::on_data(std::string_view bytes) {
   feeding_ = true;
   const llhttp_errno_t status = llhttp_execute(&parser_->http, bytes.data(), bytes.size());
   feeding_ = false;
-  if (status == HPE_PAUSED || status == HPE_PAUSED_UPGRADE) {
+  if (status == HPE_PAUSED) {
     const char* stopped = llhttp_get_error_pos(&parser_->http);
     waiting_.insert(0, bytes.substr(static_cast<std::size_t>(stopped - bytes.data())));
     llhttp_resume(&parser_->http);
@@ -236,6 +247,8 @@ void HttpConnection::on_data(std::string_view bytes) {
       return refuse(431, "the header is larger than 16 KiB");
     case 400:
       return refuse(400, "the request has no Host header");
+    case 505:
+      return refuse(505, "the request is not HTTP/1.1 or HTTP/1.0");
     default:
       return refuse(400, std::string("malformed HTTP: ") + llhttp_get_error_reason(&parser_->http));
   }
@@ -260,6 +273,7 @@ void HttpConnection::on_request_complete() {
 
 void HttpConnection::refuse(int status, std::string_view message) {
   keep_alive_ = false;
+  lingers_ = true;
   exchange_ = std::make_shared<Exchange>(this, HttpRequest{});
   const std::string_view code = status == 413 ? "payload_too_large" : "invalid_request";
   const auto exchange = exchange_;
@@ -301,7 +315,16 @@ void HttpConnection::response_done() {
 void HttpConnection::close_soon() {
   keep_alive_ = false;
   if (exchange_ != nullptr || closed_) return;
-  stream_->when_written([this] { close(); });
+  timer_.start(limits_.idle_timeout);  // for a client that does not read its answer
+  stream_->when_written([this] { lingers_ ? linger() : close(); });
+}
+
+// A client that is still sending loses the answer when its connection is closed under it (RFC 9112, 9.6):
+// what it sends is read and dropped until it has seen the end.
+void HttpConnection::linger() {
+  ::shutdown(stream_->fd(), SHUT_WR);
+  timer_.start(limits_.linger_time);
+  stream_->resume();
 }
 
 void HttpConnection::close() {
@@ -328,6 +351,8 @@ void Exchange::begin(int status, std::string_view type, const Headers& headers,
   if (!is_open()) return;
   chunked_ = !length.has_value();
   connection_->stream_->write(connection_->head_of(status, type, headers, length));
+  // HEAD asks for no body: its answer ends here, whatever the route goes on to write.
+  if (request_.method == "HEAD") std::exchange(connection_, nullptr)->response_done();
 }
 
 void Exchange::write(std::string bytes) {

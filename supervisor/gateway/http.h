@@ -32,6 +32,10 @@ struct HttpLimits {
   std::size_t max_header = 16 * 1024;
   Duration request_timeout{10000};  // from a request's first byte to its last
   Duration idle_timeout{60000};     // between requests
+  Duration linger_time{2000};       // after a refusal, for a client that is still sending
+  /// Asked at the end of the header; false: the body is read and dropped, because the request will be refused
+  /// for who sent it. Empty: all may.
+  std::function<bool(const HttpRequest&)> may_send_body = {};
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -89,6 +93,7 @@ class HttpConnection {
   void on_request_complete();
   void refuse(int status, std::string_view message);
   void response_done();
+  void linger();
   std::string head_of(int status, std::string_view type, const Headers& headers,
                       std::optional<std::int64_t> length) const;
   void close();
@@ -105,6 +110,7 @@ class HttpConnection {
   std::string waiting_;                 // pipelined bytes behind it
   bool feeding_ = false;
   bool keep_alive_ = true;
+  bool lingers_ = false;
   bool closed_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -168,12 +168,11 @@ void Metrics::on_event(const Event& event) {
                          .Increment();
                    }
                    if (body.kind == TaskEvent::Kind::started) f.wait.Observe(seconds(task.waited));
-                   if (body.kind == TaskEvent::Kind::preempted) {
-                     f.preempted.Add({}).Increment();
-                     if (body.why == "kill") f.killed.Add({}).Increment();
-                     if (body.why == "kill" || body.why == "preempt")
-                       f.reaction.Observe(seconds(body.reaction));
-                   }
+                   if (body.kind == TaskEvent::Kind::preempted) f.preempted.Add({}).Increment();
+                   // Sent back, or failed because it may not run again.
+                   if (body.why == "kill" || body.why == "kernel") f.killed.Add({}).Increment();
+                   if (body.why == "kill" || body.why == "preempt")
+                     f.reaction.Observe(seconds(body.reaction));
                    if (!is_final(task.state)) return;
                    if (task.started_at) f.run.Observe(seconds(task.ran));
                    f.finished
@@ -218,6 +217,7 @@ void Metrics::refresh() {
     f.depth.Add({{"priority", str(to_string(priority))}})
         .Set(static_cast<double>(dispatcher_.queue().waiting(priority)));
   }
+  for (const auto& [name, agent] : dispatcher_.config().agents) f.breaker.Add({{"name", name}}).Set(0);
   for (const auto& [name, breaker] : dispatcher_.breakers()) {
     f.breaker.Add({{"name", name}}).Set(static_cast<double>(breaker.state()));
   }

@@ -239,7 +239,7 @@ void Gateway::feed_log(const Task& task) {
   std::erase_if(found->second, [&](LogFollower& follower) {
     if (!follower.exchange->is_open()) return true;
     // A reader that is too slow misses the oldest lines, as the log itself drops them.
-    if (follower.exchange->pending() < file_piece) {
+    if (follower.exchange->pending() < file_piece || is_final(task.state)) {
       const std::uint64_t from = std::max(follower.sent, task.log.dropped);
       follower.exchange->write(task.log.text.substr(from - task.log.dropped));
       follower.sent = task.log.end();

@@ -4,12 +4,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/group_tree.h"
 
 namespace kurultai {
+
+Result<std::int64_t> unused_cache(std::string_view stat, const CacheKeys& keys, const std::string& path) {
+  auto inactive = flat_number(stat, keys.inactive, path);
+  if (!inactive) return inactive;
+  const auto number = [&](const char* key) { return flat_number(stat, key, path).value_or(0); };
+  return *inactive + std::min(number(keys.active), number(keys.dirty) + number(keys.writeback));
+}
 
 Result<void> make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0755) == 0 || errno == EEXIST) return {};

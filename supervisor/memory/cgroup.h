@@ -47,6 +47,18 @@ class SupervisorSeat {
   std::vector<int> seated_;
 };
 
+/// The keys of memory.stat for a group with all below it.
+struct CacheKeys {
+  const char* inactive;
+  const char* active;
+  const char* dirty;
+  const char* writeback;
+};
+
+/// File pages that do not count as used: the inactive ones, and those that reclaim made active only because
+/// they are not written yet (shrink_folio_list in mm/vmscan.c): writing a large file would look like a leak.
+Result<std::int64_t> unused_cache(std::string_view stat, const CacheKeys& keys, const std::string& path);
+
 /// mkdir; what exists already is used.
 Result<void> make_directory(const std::string& path);
 

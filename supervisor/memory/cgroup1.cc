@@ -35,8 +35,9 @@ class Charge1 : public Charge {
     if (!usage) return std::unexpected(usage.error());
     auto stat = stat_.read(buffer);
     if (!stat) return std::unexpected(stat.error());
-    auto inactive = flat_number(*stat, "total_inactive_file", stat_.path());
-    if (!inactive) return std::unexpected(inactive.error());
+    const auto cache = unused_cache(
+        *stat, {"total_inactive_file", "total_active_file", "total_dirty", "total_writeback"}, stat_.path());
+    if (!cache) return std::unexpected(cache.error());
     const auto swap =
         flat_number(*stat, "total_swap", stat_.path()).value_or(0);  // absent when not accounted
     auto kills = oom_kills();
@@ -44,7 +45,7 @@ class Charge1 : public Charge {
     auto high = high_.read_number();
     if (!high) return std::unexpected(high.error());
     // Usage and stat are counted in batches of their own: the difference may dip below zero.
-    const std::int64_t working = std::max<std::int64_t>(*usage - *inactive, 0) + swap;
+    const std::int64_t working = std::max<std::int64_t>(*usage - *cache, 0) + swap;
     return GroupReading{{*usage}, {working}, {swap}, {*high}, static_cast<std::uint64_t>(*kills)};
   }
 

@@ -46,8 +46,9 @@ class Charge2 : public Charge {
     if (!current) return std::unexpected(current.error());
     auto stat = stat_.read(buffer);
     if (!stat) return std::unexpected(stat.error());
-    auto inactive = flat_number(*stat, "inactive_file", stat_.path());
-    if (!inactive) return std::unexpected(inactive.error());
+    const auto cache =
+        unused_cache(*stat, {"inactive_file", "active_file", "file_dirty", "file_writeback"}, stat_.path());
+    if (!cache) return std::unexpected(cache.error());
     auto kills = oom_kills();
     if (!kills) return std::unexpected(kills.error());
     auto swap = read_if_there(swap_);
@@ -55,7 +56,7 @@ class Charge2 : public Charge {
     auto peak = read_if_there(peak_);
     if (!peak) return std::unexpected(peak.error());
     // Current and stat are counted in batches of their own: the difference may dip below zero.
-    const std::int64_t working = std::max<std::int64_t>(*current - *inactive, 0) + *swap;
+    const std::int64_t working = std::max<std::int64_t>(*current - *cache, 0) + *swap;
     return GroupReading{{*current}, {working}, {*swap}, {*peak}, static_cast<std::uint64_t>(*kills)};
   }
 

@@ -24,8 +24,10 @@ struct GroupLimits {
 };
 
 struct GroupReading {
-  Bytes raw;   // everything charged (cgroups), or the sum of rss (rlimit)
-  Bytes used;  // working set: raw less inactive file pages, plus swap; sum of PSS where there is no cgroup
+  Bytes raw;  // everything charged (cgroups), or the sum of rss (rlimit)
+  // Working set: raw less inactive file pages and those not yet written, plus swap; sum of PSS where there is
+  // no cgroup.
+  Bytes used;
   Bytes swap;
   Bytes high_water;  // the kernel's own maximum of raw since the group was made; 0 where it keeps none
   std::uint64_t oom_kills = 0;  // processes of this group that the kernel killed for its cap, ever

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/sweep.h"
 
 namespace kurultai {
 namespace {
@@ -107,6 +108,9 @@ class RlimitGroup : public WorkerGroup {
     return GroupReading{sum, sum, {}, {}, 0};
   }
 
+  /// Without a group the kernel kills nobody for a cap of ours: no need to walk the tree for that.
+  std::uint64_t oom_kills() const override { return 0; }
+
   Result<void> set_limit(Bytes memory) override;
   Result<bool> kill_all() override;
   void signal_all(int signal) override;
@@ -119,6 +123,7 @@ class RlimitGroup : public WorkerGroup {
 
  private:
   Result<std::vector<ProcessState>> look() const;
+  Result<void> look_for_strays();
   void stop(const std::vector<ProcessState>& processes) const;
   bool is_root(const ProcessState& process) const { return process.id == tree_.root; }
 
@@ -131,8 +136,8 @@ class RlimitGroup : public WorkerGroup {
 
 class RlimitController : public Controller {
  public:
-  RlimitController(std::string proc_root, std::string explanation)
-      : proc_root_(std::move(proc_root)), explanation_(std::move(explanation)) {}
+  RlimitController(const ControllerOptions& options, std::string explanation)
+      : proc_root_(options.proc_root), instance_(options.instance), explanation_(std::move(explanation)) {}
 
   Guarantee guarantee() const override { return Guarantee::rlimit; }
   std::string explanation() const override { return explanation_; }
@@ -165,8 +170,12 @@ class RlimitController : public Controller {
 
   void forget(const RlimitGroup* group) { std::erase(groups_, group); }
 
+  /// Processes with the instance's mark that are in no other group's tree.
+  Result<std::vector<ProcessId>> marked_for(const RlimitGroup* group) const;
+
  private:
   std::string proc_root_;
+  std::string instance_;
   std::string explanation_;
   Bytes budget_;
   std::vector<const RlimitGroup*> groups_;
@@ -180,6 +189,31 @@ Result<std::vector<ProcessState>> RlimitGroup::look() const {
   tree_.known.clear();
   for (const ProcessState& process : *processes) tree_.known.push_back(process.id);
   return processes;
+}
+
+Result<std::vector<ProcessId>> RlimitController::marked_for(const RlimitGroup* group) const {
+  auto marked = find_marked(proc_root_, instance_, {});
+  if (!marked) return std::unexpected(marked.error());
+  std::set<int> others;
+  for (const RlimitGroup* other : groups_) {
+    if (other == group) continue;
+    auto processes = other->request().tree.walk(proc_root_);
+    if (!processes) return std::unexpected(processes.error());
+    for (const ProcessState& process : *processes) others.insert(process.id.pid);
+  }
+  std::vector<ProcessId> found;
+  for (const ProcessState& process : *marked)
+    if (!others.contains(process.id.pid)) found.push_back(process.id);
+  return found;
+}
+
+/// A launcher that was killed itself held its tree together no more: what left the tree then has the mark
+/// still.
+Result<void> RlimitGroup::look_for_strays() {
+  auto strays = controller_.marked_for(this);
+  if (!strays) return std::unexpected(strays.error());
+  tree_.known.insert(tree_.known.end(), strays->begin(), strays->end());
+  return {};
 }
 
 Result<void> RlimitGroup::set_limit(Bytes memory) {
@@ -215,7 +249,10 @@ void RlimitGroup::stop(const std::vector<ProcessState>& processes) const {
 Result<bool> RlimitGroup::kill_all() {
   auto processes = look();
   if (!processes) return std::unexpected(processes.error());
-  if (processes->empty()) return true;
+  if (processes->empty()) {
+    if (auto looked = look_for_strays(); !looked) return std::unexpected(looked.error());
+    return tree_.known.empty();
+  }
   // Stop all before killing any: what is stopped cannot fork, and a parent that lives keeps its children
   // findable.
   for (std::size_t before = 0, rounds = 0; before != processes->size() && rounds < 8; ++rounds) {
@@ -286,8 +323,7 @@ Result<WorkersReading> read_trees(const std::string& proc_root, const std::vecto
 }
 
 std::unique_ptr<Controller> make_rlimit(const ControllerOptions& options, const std::string& remark) {
-  return std::make_unique<RlimitController>(options.proc_root,
-                                            "RLIMIT_DATA and supervision of process trees" + remark);
+  return std::make_unique<RlimitController>(options, "RLIMIT_DATA and supervision of process trees" + remark);
 }
 
 }  // namespace kurultai

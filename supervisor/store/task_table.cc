@@ -22,7 +22,8 @@ void append_base32(std::string& text, std::uint64_t value, int digits) {
 std::string key_of(const std::string& agent, const std::string& key) { return agent + '\0' + key; }
 
 std::int64_t held_bytes(const Task& task) {
-  return static_cast<std::int64_t>(sizeof(Task) + task.payload.size() + task.checkpoint.size() +
+  const std::size_t error = task.error ? task.error->message.size() + task.error->stack.size() : 0;
+  return static_cast<std::int64_t>(sizeof(Task) + task.payload.size() + task.message.size() + error +
                                    task.result.inline_json.size() + task.log.text.size());
 }
 

@@ -13,8 +13,10 @@ namespace kurultai::uv {
 
 namespace {
 
-// Reads are consumed inside their callback, so all streams of the (single) loop thread share one buffer.
-std::array<char, 64 * 1024> read_buffer;
+// Reads are consumed inside their callback, so all streams of the (single) loop thread share one buffer. It
+// is larger than what a pipe holds: libuv reads up to 32 times a turn while reads fill the buffer, and a
+// writer that never stops would keep everybody else waiting.
+std::array<char, 64 * 1024 + 4096> read_buffer;
 
 struct Write {
   uv_write_t request;

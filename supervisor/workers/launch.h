@@ -37,7 +37,7 @@ struct LaunchInput {
 /// buffers), and last `env`.
 uv::SpawnOptions launch_options(const LaunchInput& input);
 
-/// "name" or "uid" from the system's database. May read files: at start and reload only.
+/// "name" or "uid" from the system's database. May read files or ask a server: not for every worker.
 Result<User> look_up_user(const std::string& user);
 
 }  // namespace kurultai

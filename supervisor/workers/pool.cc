@@ -46,9 +46,13 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
     const unsigned uid = free_uid();
     input.user = User{uid, uid, "kurultai-" + id, "/"};
   } else if (!agent->user.empty()) {
-    auto user = look_up_user(agent->user);
-    if (!user) return std::unexpected(user.error());
-    input.user = std::move(*user);
+    auto known = users_.find(agent->user);
+    if (known == users_.end()) {
+      auto user = look_up_user(agent->user);
+      if (!user) return std::unexpected(user.error());
+      known = users_.emplace(agent->user, std::move(*user)).first;
+    }
+    input.user = known->second;
   }
   auto group =
       controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});

@@ -41,7 +41,8 @@ class Pool {
   void end_idle(TimePoint since, const std::string& agent = {});
   /// When the next idle worker reaches `timeout`; max() if there is none.
   TimePoint next_idle_end(Duration timeout) const;
-  /// Ends the idle workers of this agent now, and lets the others finish what they have and take nothing more.
+  /// Ends the idle workers of this agent now, and lets the others finish what they have and take nothing
+  /// more.
   void retire(const std::string& agent);
   void end_all(Duration grace);
   void kill_all();
@@ -56,6 +57,8 @@ class Pool {
   int restarts(const std::string& agent) const;
 
   void set_max_restarts_per_hour(int max);
+  /// Users are looked up once, because that may read files or ask a server, until this is called.
+  void forget_users() { users_.clear(); }
 
  private:
   RestartBudget& budget(const std::string& agent);
@@ -71,6 +74,7 @@ class Pool {
   std::map<std::string, RestartBudget> budgets_;
   std::map<std::string, int> restarts_;
   std::map<std::string, unsigned> uids_;  // worker id → uid of `user: auto`
+  std::map<std::string, User> users_;     // by what `user` says
   int max_restarts_per_hour_ = 10;
   std::uint64_t last_number_ = 0;
 };

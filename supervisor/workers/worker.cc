@@ -136,9 +136,8 @@ void Worker::on_output(std::string_view bytes) {
 bool Worker::on_line(LineSplitter::Line line) {
   if (state_ == State::gone) return false;
   if (line.kind == LineSplitter::Kind::too_long) {
-    kill_for(WorkerEnd::Cause::protocol_error,
-             "a line is longer than ipc.max_line (" +
-                 to_string(Bytes{static_cast<std::int64_t>(spec_.max_line)}) + ")");
+    protocol_error("a line is longer than ipc.max_line (" +
+                   to_string(Bytes{static_cast<std::int64_t>(spec_.max_line)}) + ")");
     return false;
   }
   if (line.text.empty()) return true;
@@ -148,7 +147,7 @@ bool Worker::on_line(LineSplitter::Line line) {
   } else if (std::holds_alternative<UnknownType>(decoded)) {
     unknown_messages += 1;
   } else if (const auto* malformed = std::get_if<Malformed>(&decoded)) {
-    kill_for(WorkerEnd::Cause::protocol_error, malformed->why);
+    protocol_error(malformed->why);
     return false;
   } else {
     noise_lines += 1;
@@ -173,6 +172,11 @@ void Worker::on_message(FromAgent message) {
   if (state_ != State::starting || std::holds_alternative<Log>(message)) {
     listener_.worker_said(*this, std::move(message));
   }
+}
+
+void Worker::protocol_error(std::string message) {
+  if (state_ == State::starting) return start_failed(std::move(message));
+  kill_for(WorkerEnd::Cause::protocol_error, std::move(message));
 }
 
 void Worker::start_failed(std::string message) {

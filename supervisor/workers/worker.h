@@ -134,6 +134,7 @@ class Worker {
   void on_exit(int status, int signal);
   void on_oom();
   void on_timer();
+  void protocol_error(std::string message);
   void start_failed(std::string message);
   void enter(State state);
   void sweep();

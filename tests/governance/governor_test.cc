@@ -240,6 +240,18 @@ TEST_CASE("after a kill the next one waits for settle, and a preemption too") {
   CHECK(scene.chosen(960, 2000ms) == "kill b");
 }
 
+TEST_CASE("once the memory has come back, the next choice waits for nothing") {
+  Scene scene{.running = {candidate("a", Priority::low, 10), candidate("b", Priority::low, 9)}};
+  CHECK(scene.chosen(960, 0s) == "kill a");
+  CHECK(scene.chosen(600, 10ms).empty());
+  CHECK_MESSAGE(scene.chosen(960, 20ms) == "kill a", "it runs again, and is at it again");
+  scene.gone("a");
+  CHECK(scene.chosen(600, 30ms).empty());
+  CHECK(scene.chosen(860, 40ms) == "preempt b");
+  CHECK(scene.chosen(740, 50ms).empty());
+  CHECK(scene.chosen(860, 60ms) == "preempt b");
+}
+
 TEST_CASE("a killed task that runs again under the same id does not hold up the next kill") {
   Scene scene{.running = {candidate("a", Priority::low, 10)}};
   CHECK(scene.chosen(960, 0s) == "kill a");

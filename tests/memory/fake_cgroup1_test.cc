@@ -120,6 +120,25 @@ TEST_CASE("a reading is the charge less inactive file pages plus swap") {
   CHECK(controller->reading_job(false)()->groups.empty());
 }
 
+TEST_CASE("file pages that are active only because they are not written yet are not used") {
+  const FakeMachine machine;
+  machine.tree.write(machine.w1 + "/memory.usage_in_bytes", "300\n");
+  const auto controller = machine.make().value();
+  const auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  struct Row {
+    int active, dirty, writeback, used;
+  };
+  for (const Row row : {Row{180, 0, 180, 20}, Row{180, 150, 30, 20}, Row{180, 5, 0, 195},
+                        Row{180, 250, 50, 20}, Row{0, 200, 0, 200}, Row{180, 0, 0, 200}}) {
+    CAPTURE(row.dirty);
+    machine.tree.write(machine.w1 + "/memory.stat", "total_dirty " + std::to_string(row.dirty) +
+                                                        "\ntotal_writeback " + std::to_string(row.writeback) +
+                                                        "\ntotal_inactive_file 100\ntotal_active_file " +
+                                                        std::to_string(row.active) + "\n");
+    CHECK(group->read()->used == Bytes{row.used});
+  }
+}
+
 TEST_CASE("more inactive pages than charge is nothing used, not less") {
   const FakeMachine machine;
   machine.tree.write(machine.w1 + "/memory.usage_in_bytes", "100\n");

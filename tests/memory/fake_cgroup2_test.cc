@@ -81,6 +81,13 @@ TEST_CASE("a group of version 2 gets every limit") {
   CHECK(machine.tree.read(machine.w1 + "/memory.max") == "33554432");
 }
 
+TEST_CASE("the kernel may be left to kill one process only") {
+  const FakeMachine machine;
+  const auto controller = machine.make().value();
+  REQUIRE(controller->make_group("w1", {mebibytes(64), 0, false}).has_value());
+  CHECK(machine.tree.read(machine.w1 + "/memory.oom.group") == "0");
+}
+
 TEST_CASE("a reading of version 2 is the charge less inactive file pages plus swap") {
   const FakeMachine machine;
   const auto controller = machine.make().value();

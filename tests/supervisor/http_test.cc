@@ -1,6 +1,7 @@
 #include "supervisor/gateway/http.h"
 
 #include <doctest/doctest.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -180,4 +181,50 @@ TEST_CASE("a slow request is cut off with 408, an idle connection is closed with
   idle.loop.run();
   CHECK(idle.closed == 1);
   CHECK(idle.requests.empty());
+}
+
+TEST_CASE("what asks for another protocol is answered as HTTP, and so is what follows") {
+  for (const std::string first : {"GET /1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+                                  "CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"}) {
+    Served served;
+    CHECK(count(served.talk(first + "GET /2 HTTP/1.1\r\nHost: h\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n"),
+                "HTTP/1.1 200") == 3);
+  }
+}
+
+TEST_CASE("bytes that come between an answer and the next request do not overtake what was kept") {
+  Served served;
+  std::shared_ptr<Exchange> first;
+  served.answer = [&](std::shared_ptr<Exchange> exchange) {
+    if (served.requests.size() > 1) return exchange->respond(200, "text/plain", exchange->request().path);
+    first = std::move(exchange);
+    served.loop.stop();
+  };
+  const std::string_view kept = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /se";
+  REQUIRE(::write(served.client, kept.data(), kept.size()) == static_cast<ssize_t>(kept.size()));
+  served.loop.run();
+  REQUIRE(first != nullptr);
+  // The answer and the rest of the second request meet in one turn of the loop, in this order.
+  const int bell = ::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+  std::unique_ptr<uv::FdWatch> ringing = *uv::FdWatch::start(served.loop, bell, [&] {
+    first->respond(200, "text/plain", "");
+    ringing.reset();
+  });
+  CHECK(served.talk("cond HTTP/1.1\r\nHost: h\r\n\r\n").ends_with("/second"));
+  ::close(bell);
+  REQUIRE(served.requests.size() == 2);
+  CHECK(served.requests[1].path == "/second");
+}
+
+TEST_CASE("the body of a request that may not send one is dropped") {
+  HttpLimits limits;
+  limits.max_body = 10;
+  limits.may_send_body = [](const HttpRequest& request) { return request.header("x") == "1"; };
+  Served served(limits);
+  served.talk(
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+      "POST / HTTP/1.1\r\nHost: h\r\nX: 1\r\nContent-Length: 3\r\n\r\nabc");
+  REQUIRE(served.requests.size() == 2);
+  CHECK(served.requests[0].body.empty());
+  CHECK(served.requests[1].body == "abc");
 }

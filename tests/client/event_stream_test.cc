@@ -1,0 +1,42 @@
+#include "tools/kurultai/event_stream.h"
+
+#include <doctest/doctest.h>
+
+using namespace kurultai;
+
+namespace {
+const std::string text =
+    ": hello\n\nevent: taskStarted\nid: 7\ndata: {\"taskId\":\"a\"}\n\nid: 8\nevent:taskFailed\ndata: "
+    "one\ndata: two\n\nretry: 5\n\n";
+}
+
+TEST_CASE("events come out the same however the reads are cut") {
+  for (std::size_t size = 1; size <= text.size(); ++size) {
+    EventStream stream;
+    std::vector<StreamEvent> events;
+    for (std::size_t at = 0; at < text.size(); at += size) {
+      for (auto& event : stream.feed(std::string_view(text).substr(at, size)))
+        events.push_back(std::move(event));
+    }
+    REQUIRE(events.size() == 2);
+    CHECK(events[0].type == "taskStarted");
+    CHECK(events[0].id == "7");
+    CHECK(events[0].data == "{\"taskId\":\"a\"}");
+    CHECK(events[1].type == "taskFailed");
+    CHECK(events[1].data == "one\ntwo");
+    CHECK(stream.last_id() == "8");
+  }
+}
+
+TEST_CASE("an event that is not yet whole stays back") {
+  EventStream stream;
+  CHECK(stream.feed("data: half\n").empty());
+  CHECK(stream.feed("\n").size() == 1);
+}
+
+TEST_CASE("a line that is too long is dropped, the stream goes on") {
+  EventStream stream;
+  const auto events = stream.feed("data: " + std::string(2'000'000, 'x') + "\ndata: y\n\n");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].data == "y");
+}

@@ -1,0 +1,563 @@
+#!/usr/bin/env python3
+"""The gateway: what is no HTTP, what is no request, who may ask, slow clients and clients that leave."""
+import http.client
+import io
+import json
+import os
+import socket
+import stat
+import time
+import unittest
+
+import harness
+from harness import E2E, MIB, wait_until
+from puppet import SLACK, EventStream, Gate, Later, open_files, puppet, settings, supervisor_rss
+
+HOST = b"Host: localhost\r\n"
+
+
+class Raw:
+    """A connection that sends bytes as given and reads whole answers."""
+
+    def __init__(self, address, timeout=20):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout * harness.PATIENCE)
+        self.socket.connect(address)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+        return self
+
+    def answer(self, method="GET"):
+        """(status, headers, body) of the next answer; status None when the connection was closed instead."""
+        outer = self
+
+        class Source:  # HTTPResponse closes the file of its socket: the next answer needs it
+            def makefile(self, _):
+                return io.BufferedReader(Unclosed())
+
+        class Unclosed(io.RawIOBase):
+            def readable(self):
+                return True
+
+            def readinto(self, buffer):
+                data = outer.file.read1(1)
+                buffer[:len(data)] = data
+                return len(data)
+
+        response = http.client.HTTPResponse(Source(), method=method)
+        try:
+            response.begin()
+        except (http.client.BadStatusLine, ConnectionError):
+            return None, {}, b""
+        return response.status, dict(response.getheaders()), response.read()
+
+    def is_closed(self):
+        try:
+            return self.file.read1(1) == b""
+        except ConnectionError:
+            return True
+
+
+class Http(E2E):
+    def raw(self, daemon, data=b""):
+        connection = Raw(daemon.socket)
+        self.addCleanup(connection.close)
+        return connection.send(data) if data else connection
+
+    def alive(self, daemon):
+        self.assertEqual(daemon.get("/health").status, 200)
+
+
+class Malformed(Http):
+    def test_what_is_no_http_is_400_and_the_connection_ends(self):
+        daemon = self.daemon(settings())
+        cases = {
+            "no method": b"hello world\r\n\r\n",
+            "binary": bytes(range(256)),
+            "an unknown method": b"FROB /health HTTP/1.1\r\n" + HOST + b"\r\n",
+            "a method in lower case": b"get /health HTTP/1.1\r\n" + HOST + b"\r\n",
+            "another protocol": b"GET /health FTP/1.1\r\n" + HOST + b"\r\n",
+            "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            "a space before the colon": b"GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n",
+            "a NUL in a header": b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n",
+            "a lone CR in a header": b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\rY: b\r\n\r\n",
+            "no Host": b"GET /health HTTP/1.1\r\n\r\n",
+            "an empty Host": b"GET /health HTTP/1.1\r\nHost:\r\n\r\n",
+            "two lengths": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+            "a negative length": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
+            "a length that is no number": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 0x10\r\n\r\n",
+            "length and chunks": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "a bad chunk": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+            "unknown coding": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\nabc",
+            "a huge chunk size": b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        }
+        for name, data in cases.items():
+            with self.subTest(name):
+                connection = self.raw(daemon, data)
+                status, headers, body = connection.answer()
+                self.assertEqual(status, 400, body)
+                self.assertTrue(json.loads(body)["error"]["message"])
+                self.assertEqual(headers["Connection"], "close")
+                self.assertTrue(connection.is_closed())
+        self.alive(daemon)
+
+    def test_http_0_9_is_not_spoken(self):
+        daemon = self.daemon(settings())
+        self.assertEqual(self.raw(daemon, b"GET /health\r\n\r\n").answer()[0], 505)
+
+    def test_old_ways_to_write_headers_never_hang(self):
+        daemon = self.daemon(settings())
+        folded = self.raw(daemon, b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n")
+        self.assertIn(folded.answer()[0], (200, 400))
+        connection = self.raw(daemon, b"GET /health HTTP/1.1\nHost: localhost\n\n")
+        self.assertIn(connection.answer()[0], (200, 400))
+        # Nothing may be smuggled: whoever reads LF as an end sees one request less or more.
+        connection = self.raw(daemon, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n")
+        self.assertIn(connection.answer()[0], (200, 400))
+        self.alive(daemon)
+
+    def test_a_header_above_16_kib_is_431(self):
+        daemon = self.daemon(settings())
+        for data in (b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 20000 + b"\r\n\r\n",
+                     b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+                     b"GET /health HTTP/1.1\r\n" + HOST + b"".join(b"X%d: y\r\n" % n for n in range(5000)) + b"\r\n",
+                     b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 200000):
+            with self.subTest(data[:30] + b"..."):
+                status, _, body = self.raw(daemon, data).answer()
+                self.assertEqual(status, 431, body)
+        good = b"GET /health HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 15000 + b"\r\n\r\n"
+        self.assertEqual(self.raw(daemon, good).answer()[0], 200)
+        self.alive(daemon)
+
+    def test_endless_headers_are_cut_off(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon, b"GET /health HTTP/1.1\r\n" + HOST)
+        with self.assertRaises(OSError):
+            for _ in range(100000):
+                connection.send(b"X: y\r\n" * 100)
+        self.alive(daemon)
+
+    def test_a_body_above_the_limit_is_413(self):
+        daemon = self.daemon(settings(gateway={"max_body": "10KiB"}))
+        head = b"POST /v1/tasks HTTP/1.1\r\n" + HOST
+        for name, data in {"announced": head + b"Content-Length: 10241\r\n\r\n", "in chunks": head +
+                           b"Transfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"2000\r\n" + b"x" * 8192,
+                           "absurd": head + b"Content-Length: 18446744073709551615\r\n\r\n"}.items():
+            with self.subTest(name):
+                status, _, body = self.raw(daemon, data).answer()
+                self.assertEqual((status, json.loads(body)["error"]["code"]), (413, "payload_too_large"))
+        self.assertEqual(daemon.submit("puppet", "done()" + " " * 10000).status, 202)
+        self.assertEqual(daemon.submit("puppet", "done()" + " " * 11000).status, 413)
+        self.alive(daemon)
+
+    def test_a_client_that_sends_its_whole_body_still_reads_the_413(self):
+        daemon = self.daemon(settings())
+        body = b"x" * (4 * MIB)
+        connection = self.raw(daemon)
+        sender = Later(connection.send, b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        self.assertEqual(connection.answer()[0], 413)
+        try:
+            sender.result(20)
+        except OSError:
+            pass  # it may learn in the middle of its body
+
+    def test_expect_100_continue_is_answered(self):
+        daemon = self.daemon(settings())
+        body = b'{"agent":"puppet"}'
+        connection = self.raw(daemon, b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        self.assertEqual(connection.file.readline(), b"HTTP/1.1 100 Continue\r\n")
+        self.assertEqual(connection.file.readline(), b"\r\n")
+        self.assertEqual(connection.send(body).answer()[0], 202)
+
+
+class Bodies(Http):
+    def refused(self, daemon, body, status, code):
+        answer = daemon.request("POST", "/v1/tasks", body)
+        self.assertEqual((answer.status, answer.json["error"]["code"]), (status, code), answer.body)
+        self.assertTrue(answer.json["error"]["message"])
+        return answer.json["error"]["message"]
+
+    def test_what_is_no_json_is_400(self):
+        daemon = self.daemon(settings())
+        for body in ("", " ", "{", "nonsense", '{"agent":}', '{"agent":"puppet"} x', '{"agent":"puppet",}', "{'agent':'puppet'}",
+                     '{"agent":"puppet","payload":1e999}', '{"agent":"puppet","payload":NaN}', '{"agent":"\\ud800"}',
+                     b'{"agent":"\xff"}', b"\xef\xbb", '{"agent":"puppet","agent":"puppet"}',
+                     '{"agent":"puppet","payload":{"a":1,"a":2}}', "[" * 100000, '{"a":' * 100000,
+                     '{"agent":"puppet","payload":' + "[" * 100 + "]" * 100 + "}", "\0"):
+            with self.subTest(str(body)[:50]):
+                self.refused(daemon, body, 400, "invalid_json")
+        self.assertIn("duplicate", self.refused(daemon, '{"agent":"puppet","agent":"x"}', 400, "invalid_json"))
+        self.alive(daemon)
+
+    def test_what_is_no_task_is_422(self):
+        daemon = self.daemon(settings())
+        for body in ([], 5, None, "text", {}, {"agent": 5}, {"agent": ""}, {"agent": None}, {"payload": 1},
+                     {"agent": "puppet", "priority": "urgent"}, {"agent": "puppet", "priority": 9}, {"agent": "puppet", "priority": 1.5},
+                     {"agent": "puppet", "priority": None}, {"agent": "puppet", "timeout": 5}, {"agent": "puppet", "timeout": "soon"},
+                     {"agent": "puppet", "timeout": "0s"}, {"agent": "puppet", "timeout": "-5s"}, {"agent": "puppet", "timeout": "1e9h"},
+                     {"agent": "puppet", "retries": -1}, {"agent": "puppet", "retries": "3"}, {"agent": "puppet", "retries": 1e6},
+                     {"agent": "puppet", "retries": 1.5}, {"agent": "puppet", "retries": 18446744073709551615},
+                     {"agent": "puppet", "idempotencyKey": 5}, {"agent": "puppet", "idempotencyKey": "x" * 1000},
+                     {"agent": "puppet", "unknown": 1}, {"agent": "puppet", "Payload": 1}):
+            with self.subTest(str(body)[:60]):
+                message = self.refused(daemon, json.dumps(body), 422, "invalid_task")
+                for name in body if isinstance(body, dict) and len(body) == 2 else ():
+                    if name != "agent":
+                        self.assertIn(name, message)
+        self.refused(daemon, '{"agent":"nobody"}', 422, "unknown_agent")
+        self.refused(daemon, '{"agent":"pup\\u0000pet"}', 422, "unknown_agent")
+        self.assertEqual(daemon.get("/v1/tasks").json["tasks"], [])
+
+    def test_priorities_may_be_numbers(self):
+        daemon = self.daemon(settings())
+        for given, meant in ((0, "critical"), ("4", "heartbeat"), ("HIGH", "high")):
+            self.assertEqual(daemon.run("puppet", "done()", priority=given)["priority"], meant)
+
+    def test_wrong_parameters_are_400(self):
+        daemon = self.daemon(settings())
+        task_id = daemon.run("puppet", "done()")["taskId"]
+        for method, path in (("POST", "/v1/tasks?wait=soon"), ("POST", "/v1/tasks?wait=-5s"), ("GET", f"/v1/tasks/{task_id}?wait=x"),
+                             ("POST", "/v1/drain?wait=x")):
+            with self.subTest(path):
+                self.assertEqual(daemon.request(method, path, {"agent": "puppet"}).status, 400)
+        self.assertFalse(daemon.get("/health").json["draining"])
+
+    def test_a_chunked_body_is_a_body(self):
+        daemon = self.daemon(settings())
+        chunks = b'7\r\n{"agent\r\n5;x=y\r\n":"pu\r\n7\r\nppet"} \r\n0\r\nTrailer: x\r\n\r\n'
+        connection = self.raw(daemon, b"POST /v1/tasks?wait=20s HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        status, _, body = connection.answer()
+        self.assertEqual((status, json.loads(body)["state"]), (200, "completed"), body)
+
+
+class Connections(Http):
+    def test_three_requests_in_one_write_are_answered_in_order(self):
+        daemon = self.daemon(settings())
+        body = b'{"agent":"puppet","payload":"time.sleep(0.2)\\ndone(1)"}'
+        connection = self.raw(daemon, b"POST /v1/tasks?wait=20s HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body +
+                              b"GET /nothing HTTP/1.1\r\n" + HOST + b"\r\n" + b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
+        first, second, third = (connection.answer() for _ in range(3))
+        self.assertEqual([first[0], second[0], third[0]], [200, 404, 200])
+        self.assertEqual(json.loads(first[2])["result"], 1)
+        self.assertEqual(json.loads(third[2])["status"], "ok")
+
+    def test_a_thousand_requests_in_one_write(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon)
+        sender = Later(connection.send, (b"GET /ready HTTP/1.1\r\n" + HOST + b"\r\n") * 1000)
+        for _ in range(1000):
+            self.assertEqual(connection.answer()[0], 200)
+        sender.result()
+
+    def test_requests_may_come_byte_by_byte(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon)
+        body = '{"agent":"puppet","payload":"done(\'ü\')"}'.encode()
+        for byte in b"POST /v1/tasks?wait=20s HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body:
+            connection.send(bytes([byte]))
+        self.assertEqual(json.loads(connection.answer()[2])["result"], "ü")
+
+    def test_a_connection_is_kept_unless_told_otherwise(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon)
+        for _ in range(5):
+            status, headers, _ = connection.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n").answer()
+            self.assertEqual(status, 200)
+            self.assertNotEqual(headers.get("Connection"), "close")
+        status, headers, _ = connection.send(b"GET /health HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n").answer()
+        self.assertEqual((status, headers["Connection"]), (200, "close"))
+        self.assertTrue(connection.is_closed())
+        connection = self.raw(daemon, b"GET /health HTTP/1.0\r\n" + HOST + b"\r\n")
+        self.assertEqual(connection.answer()[0], 200)
+        self.assertTrue(connection.is_closed())
+
+    def test_an_offered_upgrade_is_declined_and_the_connection_goes_on(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon, b"GET /health HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        self.assertEqual(connection.answer()[0], 200)
+        self.assertEqual(connection.send(b"GET /ready HTTP/1.1\r\n" + HOST + b"\r\n").answer()[0], 200)
+        connection = self.raw(daemon, b"CONNECT example.org:443 HTTP/1.1\r\n" + HOST + b"\r\n")
+        self.assertIn(connection.answer()[0], (400, 404, 405))
+        self.alive(daemon)
+
+    def test_head_is_get_without_the_body(self):
+        daemon = self.daemon(settings())
+        task_id = daemon.run("puppet", "done('x' * 200000)")["taskId"]
+        connection = self.raw(daemon)
+        for path in ("/health", f"/v1/tasks/{task_id}", f"/v1/tasks/{task_id}/result", f"/v1/tasks/{task_id}/logs", "/nothing"):
+            with self.subTest(path):
+                status, headers, body = connection.send(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).answer("HEAD")
+                self.assertEqual(status, daemon.get(path).status)
+                self.assertEqual(body, b"")
+                if "result" in path:
+                    self.assertEqual(headers["Content-Length"], "200000")
+
+    def test_head_of_a_stream_ends_too(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task_id = daemon.start("puppet", gate.code())
+        daemon.wait_state(task_id, "running")
+        for path in ("/v1/events", f"/v1/tasks/{task_id}/logs?follow=1"):
+            with self.subTest(path):
+                connection = self.raw(daemon, f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                self.assertEqual(connection.answer("HEAD")[0], 200)
+                connection.socket.settimeout(3 * harness.PATIENCE)
+                self.assertEqual(connection.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n").answer()[0], 200)
+        gate.open()
+
+    def test_a_wrong_method_is_405_and_says_which_are_right(self):
+        daemon = self.daemon(settings())
+        for method, path, allowed in (("POST", "/health", {"GET"}), ("DELETE", "/v1/tasks", {"GET", "POST"}), ("PUT", "/v1/tasks/x", {"GET", "DELETE"}),
+                                      ("GET", "/v1/reload", {"POST"}), ("HEAD", "/v1/drain", {"POST"}), ("OPTIONS", "/v1/memory", {"GET"})):
+            with self.subTest(f"{method} {path}"):
+                answer = daemon.request(method, path)
+                self.assertEqual(answer.status, 405)
+                self.assertLessEqual(allowed, {word.strip() for word in answer.headers["Allow"].split(",")})
+
+    def test_what_is_not_there_is_404(self):
+        daemon = self.daemon(settings())
+        for path in ("/v2/tasks", "/v1", "/v1/", "/v1/tasks/", "/v1/tasks/x/y", "/v1/tasks/x/result/", "/v1/tasks/../../etc/passwd", "//health",
+                     "/health/", "/%00", "/v1/tasks/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/v1/tasks/%00", "/v1/tasks/unknown",
+                     "/v1/tasks/unknown/result", "/v1/tasks/unknown/logs", "/v1/tasks/%ff"):
+            with self.subTest(path):
+                answer = daemon.get(path)
+                self.assertEqual((answer.status, answer.json["error"]["code"]), (404, "not_found"))
+
+    def test_paths_and_parameters_are_decoded(self):
+        daemon = self.daemon(settings())
+        task_id = daemon.run("puppet", "done()")["taskId"]
+        self.assertEqual(daemon.get("/%68ealth").status, 200)
+        self.assertEqual(daemon.get("/v1/tasks?state=completed%2Cfailed&agent=%70uppet").json["tasks"][0]["taskId"], task_id)
+
+
+class Access(Http):
+    def tcp(self, config=None, **kw):
+        daemon = self.daemon(config or settings(), args=["--listen", "127.0.0.1:0"], **kw)
+        host, port = daemon.get("/health").json["listen"].rsplit(":", 1)
+        return daemon, (host, int(port))
+
+    def ask(self, address, path="/v1/memory", token=None, headers=(), method="GET"):
+        lines = [f"{method} {path} HTTP/1.1", *(headers or [f"Host: 127.0.0.1:{address[1]}"])]
+        if token is not None:
+            lines.append(f"Authorization: Bearer {token}")
+        with Raw(address) as connection:
+            return connection.send("\r\n".join([*lines, "", ""]).encode()).answer()
+
+    def test_tcp_needs_the_token(self):
+        daemon, address = self.tcp()
+        with open(os.path.join(daemon.state, "token"), encoding="ascii") as file:
+            token = file.read().strip()
+        self.assertGreaterEqual(len(token), 32)
+        for path in ("/v1/memory", "/v1/tasks", "/v1/events", "/v1/config", "/nothing"):
+            status, _, body = self.ask(address, path)
+            self.assertEqual((status, json.loads(body)["error"]["code"]), (401, "unauthorized"), path)
+        for wrong in ("", "x", token[:-1], token + "x", token.upper(), token[::-1]):
+            self.assertEqual(self.ask(address, token=wrong)[0], 401)
+        self.assertEqual(self.ask(address, token=token)[0], 200)
+        for path in ("/health", "/ready", "/metrics"):
+            self.assertEqual(self.ask(address, path)[0], 200)
+        self.assertEqual(self.ask(address, "/v1/reload", method="POST")[0], 401)
+
+    def test_the_token_stays_and_belongs_to_its_owner(self):
+        daemon, _ = self.tcp()
+        path = os.path.join(daemon.state, "token")
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        with open(path, encoding="ascii") as file:
+            token = file.read()
+        daemon.terminate()
+        again = self.daemon(settings(), args=["--listen", "127.0.0.1:0"], directory=daemon.dir)
+        with open(path, encoding="ascii") as file:
+            self.assertEqual(file.read(), token)
+        port = int(again.get("/health").json["listen"].rsplit(":", 1)[1])
+        self.assertEqual(self.ask(("127.0.0.1", port), token=token.strip())[0], 200)
+
+    def test_a_token_file_of_its_own_may_be_named(self):
+        place = self.daemon(settings())
+        path = os.path.join(place.dir, "my-token")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("a-token-that-somebody-chose-0123456789\n")
+        os.chmod(path, 0o600)
+        _, address = self.tcp(settings(gateway={"token_file": path}))
+        self.assertEqual(self.ask(address, token="a-token-that-somebody-chose-0123456789")[0], 200)
+
+    def test_without_auth_loopback_needs_none(self):
+        _, address = self.tcp(settings(gateway={"auth": "none"}))
+        self.assertEqual(self.ask(address)[0], 200)
+
+    def test_the_socket_needs_no_token(self):
+        daemon, _ = self.tcp()
+        self.assertEqual(daemon.get("/v1/memory").status, 200)
+
+    def test_directory_and_socket_are_closed_to_others(self):
+        daemon = self.daemon(settings())
+        self.assertEqual(stat.S_IMODE(os.stat(daemon.state).st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(daemon.socket).st_mode), 0o600)
+        daemon.run("puppet", "done('x' * 200000)")
+        for directory, names, files in os.walk(daemon.state):
+            for name in names + files:
+                mode = os.lstat(os.path.join(directory, name)).st_mode
+                self.assertEqual(stat.S_IMODE(mode) & 0o077, 0, os.path.join(directory, name))
+
+    def test_pages_of_other_sites_are_refused(self):
+        daemon, address = self.tcp(settings(gateway={"auth": "none"}))
+        port = address[1]
+        own = f"Host: localhost:{port}"
+        for headers in (["Host: evil.example"], [f"Host: evil.example:{port}"], ["Host: localhost.evil.example"], ["Host: 127.0.0.1.evil.example"],
+                        ["Host: localhost@evil.example"], [own, "Origin: http://evil.example"], [own, "Origin: null"],
+                        [own, "Origin: http://localhost.evil.example"], [own, "Origin: evil.example"]):
+            for path in ("/v1/memory", "/health"):
+                with self.subTest(f"{headers} {path}"):
+                    status, _, body = self.ask(address, path, headers=headers)
+                    self.assertEqual((status, json.loads(body)["error"]["code"]), (403, "forbidden"))
+        for headers in ([own], [f"Host: 127.0.0.1:{port}"], ["Host: localhost"], [own, f"Origin: http://localhost:{port}"],
+                        [own, f"Origin: http://127.0.0.1:{port}"], [f"Host: [::1]:{port}"]):
+            with self.subTest(str(headers)):
+                self.assertEqual(self.ask(address, headers=headers)[0], 200)
+        self.assertEqual(daemon.request("GET", "/health", headers={"Host": "evil.example"}).status, 403)
+
+    def test_a_port_that_is_taken_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            daemon = self.daemon(settings(), ready=False, args=["--listen", f"127.0.0.1:{port}"])
+            self.assertEqual(daemon.process.wait(20 * harness.PATIENCE), 1)
+            self.assertIn(f"127.0.0.1:{port}", daemon.log_text())
+
+
+class Clients(Http):
+    def test_a_slow_request_blocks_nobody_and_ends_with_408(self):
+        daemon = self.daemon(settings())
+        slow = self.raw(daemon, b"POST /v1/tasks HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n{")
+        for _ in range(20):
+            self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+        dripping = self.raw(daemon, b"GET /health HTTP/1.1\r\n" + HOST + b"X: ")
+        started = time.monotonic()
+        try:
+            while time.monotonic() - started < 30 * harness.PATIENCE:
+                dripping.send(b"y")  # each byte buys no time
+                time.sleep(0.2)
+        except OSError:
+            pass
+        self.assertLess(time.monotonic() - started, 20 * harness.PATIENCE)
+        self.assertEqual(slow.answer()[0], 408)
+        self.assertTrue(slow.is_closed())
+        self.alive(daemon)
+
+    def test_a_slow_reader_gets_every_byte_and_costs_no_memory(self):
+        big = {"protocol": "exec", "command": ["head", "-c", str(30 * MIB), "/dev/zero"]}
+        daemon = self.daemon(settings({"big": big, "puppet": puppet()}))
+        task_id = daemon.run("big")["taskId"]
+        before = supervisor_rss(daemon)
+        connection = self.raw(daemon, f"GET /v1/tasks/{task_id}/result HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        time.sleep(0.5)
+        self.assertLess(supervisor_rss(daemon) - before, 8 * MIB * SLACK)
+        self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+        while connection.file.readline() != b"\r\n":
+            pass
+        left = 30 * MIB
+        while left:
+            left -= len(connection.file.read(min(left, MIB)))
+        self.assertEqual(connection.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n").answer()[0], 200)
+
+    def test_a_reader_that_leaves_in_the_middle_of_a_result(self):
+        big = {"protocol": "exec", "command": ["head", "-c", str(30 * MIB), "/dev/zero"]}
+        daemon = self.daemon(settings({"big": big}))
+        task_id = daemon.run("big")["taskId"]
+        before = open_files(daemon)
+        for _ in range(5):
+            with Raw(daemon.socket) as connection:
+                connection.send(f"GET /v1/tasks/{task_id}/result HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).file.read(100000)
+        wait_until(lambda: open_files(daemon) <= before, "its descriptors are closed")
+        self.alive(daemon)
+
+    def test_clients_that_vanish_while_they_wait(self):
+        daemon = self.daemon(settings(workers={"max": 1}))
+        gate = Gate(daemon)
+        task_id = daemon.start("puppet", gate.code("done('kept')"))
+        daemon.wait_state(task_id, "running")
+        before = open_files(daemon)
+        paths = [f"/v1/tasks/{task_id}?wait=60s", f"/v1/tasks/{task_id}/logs?follow=1", "/v1/events", f"/v1/events?taskId={task_id}"]
+        for path in paths * 10:
+            with Raw(daemon.socket) as connection:
+                connection.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        body = b'{"agent":"puppet"}'
+        with Raw(daemon.socket) as connection:
+            connection.send(b"POST /v1/tasks?wait=60s HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: open_files(daemon) <= before, "the connections are gone")
+        gate.open()
+        self.assertEqual(daemon.wait_state(task_id, "completed")["result"], "kept")
+        # The task of the client that left runs all the same.
+        wait_until(lambda: [t["state"] for t in daemon.get("/v1/tasks").json["tasks"]] == ["completed"] * 2, "both are done")
+
+    def test_200_idle_connections_are_no_burden(self):
+        daemon = self.daemon(settings())
+        before = open_files(daemon)
+        crowd = [Raw(daemon.socket) for _ in range(200)]
+        try:
+            self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+            for connection in crowd[::20]:
+                self.assertEqual(connection.send(b"GET /ready HTTP/1.1\r\n" + HOST + b"\r\n").answer()[0], 200)
+        finally:
+            for connection in crowd:
+                connection.close()
+        daemon.run("puppet", "done(1)")
+        wait_until(lambda: open_files(daemon) <= before + 8, "their descriptors are closed")  # the worker's own stay
+
+    def test_more_clients_than_there_is_room_for(self):
+        daemon = self.daemon(settings())
+        crowd = []
+        try:
+            for _ in range(1100):
+                crowd.append(Raw(daemon.socket))
+            time.sleep(0.2)
+        except OSError:
+            pass  # refused in the backlog: as good as closed
+        finally:
+            for connection in crowd:
+                connection.close()
+        def answers():
+            try:
+                return daemon.get("/ready").status == 200
+            except OSError:
+                return False
+
+        wait_until(answers, "there is room again")
+        self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+
+    def test_a_reader_of_events_that_never_reads_is_dropped_not_hoarded_for(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon, b"GET /v1/events HTTP/1.1\r\n" + HOST + b"\r\n")
+        before = supervisor_rss(daemon)
+        task = daemon.run("puppet", "for i in range(20000): about('PROGRESS', percent=i % 100, message='m' * 900)\ndone(1)")
+        self.assertEqual(task["state"], "completed")
+        self.assertLess(supervisor_rss(daemon) - before, 24 * MIB * SLACK)
+        connection.close()
+        with EventStream(daemon) as stream:
+            daemon.run("puppet", "done()")
+            stream.until("taskCompleted")
+
+    def test_the_supervisor_ends_though_clients_hang_on(self):
+        daemon = self.daemon(settings())
+        connections = [self.raw(daemon), self.raw(daemon, b"GET /v1/ev"), self.raw(daemon, b"GET /v1/events HTTP/1.1\r\n" + HOST + b"\r\n")]
+        self.alive(daemon)
+        started = time.monotonic()
+        self.assertEqual(daemon.terminate(), 0)
+        self.assertLess(time.monotonic() - started, 5 * harness.PATIENCE)
+        del connections
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,187 @@
+// The dispatcher with a fake controller and plain shells as workers: what end-to-end tests cannot bring about
+// at will.
+#include "supervisor/dispatcher.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+
+using namespace kurultai;
+
+namespace {
+
+class OneProcess : public WorkerGroup {
+ public:
+  std::vector<std::string> launch_options() const override { return {}; }
+  void started(int pid) override { pid_ = pid; }
+  Result<GroupReading> read() const override { return GroupReading{}; }
+  Result<void> set_limit(Bytes) override { return {}; }
+  Result<bool> kill_all() override { return pid_ == 0 || ::kill(pid_, SIGKILL) != 0; }
+  void signal_all(int signal) override {
+    if (pid_ != 0) ::kill(pid_, signal);
+  }
+  Result<std::vector<int>> processes() const override { return std::vector<int>{}; }
+  int oom_fd() const override { return -1; }
+  void acknowledge_oom() override {}
+
+ private:
+  int pid_ = 0;
+};
+
+struct FakeController : Controller {
+  int asked = 0;
+  bool has_room = true;
+  Guarantee guarantee() const override { return Guarantee::cgroup1; }
+  std::string explanation() const override { return {}; }
+  Result<std::unique_ptr<WorkerGroup>> make_group(const std::string&, GroupLimits) override {
+    asked += 1;
+    if (!has_room) return failure("mkdir: no room", ENOMEM);
+    return std::make_unique<OneProcess>();
+  }
+  Result<void> set_workers_limit(Bytes) override { return {}; }
+  bool slow() const override { return false; }
+  std::function<Result<WorkersReading>()> reading_job(bool) const override {
+    return [] { return WorkersReading{}; };
+  }
+  Result<int> watch(const std::vector<Bytes>&) override { return -1; }
+  std::vector<std::string> group_paths() const override { return {}; }
+};
+
+/// A dispatcher whose launcher is a shell script in place of kurultai-worker.
+struct House {
+  std::string directory;
+  uv::Loop loop;
+  FakeController controller;
+  Events events{[] { return WallTime{}; }};
+  std::vector<std::string> told;
+  std::unique_ptr<Dispatcher> dispatcher;
+  std::function<void(const Event&)> on_event = [](const Event&) {};
+
+  explicit House(const std::string& script = "sleep 100") {
+    ::signal(SIGPIPE, SIG_IGN);
+    std::string name = "/tmp/kurultai-test-XXXXXX";
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    directory = name;
+    const std::string launcher = directory + "/launcher";
+    std::ofstream(launcher) << "#!/bin/sh\n" << script << "\n";
+    ::chmod(launcher.c_str(), 0700);
+    Config config;
+    config.workers.max = 1;
+    AgentConfig agent;
+    agent.name = "a";
+    agent.command = {"a"};
+    config.agents["a"] = agent;
+    PoolSettings pool;
+    pool.launcher = launcher;
+    pool.environment = {"PATH=/usr/bin:/bin"};
+    pool.max_line = 1024 * 1024;
+    events.add_sink([this](const Event& event) {
+      told.emplace_back(name_of(event));
+      on_event(event);
+    });
+    dispatcher = std::make_unique<Dispatcher>(loop, std::make_shared<const Config>(config), controller,
+                                              events, pool, directory);
+  }
+  ~House() {
+    dispatcher->drain(Duration(0), [this](const DrainStatistics&) { loop.stop(); });
+    if (!dispatcher->pool().workers().empty()) loop.run();
+    dispatcher.reset();
+    uv::defer(loop, [] {});
+    loop.run();
+    std::filesystem::remove_all(directory);
+  }
+  const Task& submit() {
+    Submission submission;
+    submission.agent = "a";
+    auto task = dispatcher->submit(std::move(submission));
+    REQUIRE(task.has_value());
+    return **task;
+  }
+};
+
+const std::string ready = "echo '{\"type\":\"READY\",\"protocol\":1,\"name\":\"a\"}'; read hello; ";
+// The task's id is the only text of 16 characters that follows "taskId":".
+const std::string take_task = "read task; id=${task#*taskId\\\":\\\"}; id=$(expr substr \"$id\" 1 16); ";
+
+}  // namespace
+
+TEST_CASE("a task that finds no room for a worker keeps its place and does not hold up the loop") {
+  House house;
+  house.controller.has_room = false;
+  const Task& first = house.submit();
+  const Task& second = house.submit();
+  CHECK(house.controller.asked == 1);
+  CHECK(first.state == TaskState::queued);
+  CHECK(house.dispatcher->queue().depth() == 2);
+  CHECK(house.dispatcher->queue().returned() == 0);
+  CHECK(house.dispatcher->queue().position(first.id) == 1);
+  CHECK(house.dispatcher->queue().position(second.id) == 2);
+}
+
+TEST_CASE("a task that is cancelled while its worker starts leaves at once, with the reason") {
+  House house;
+  const Task& task = house.submit();
+  CHECK(house.dispatcher->cancel(task.id, "not wanted") == CancelAnswer::accepted);
+  CHECK(task.state == TaskState::cancelled);
+  REQUIRE(task.error.has_value());
+  CHECK(task.error->message == "not wanted");
+  CHECK(house.dispatcher->cancel(task.id, "again") == CancelAnswer::already_finished);
+}
+
+TEST_CASE(
+    "a cancellation that was accepted holds, though the answer was in and its result was being written") {
+  House house(ready + take_task +
+              "x=$(head -c 70000 /dev/zero | tr '\\0' x); "
+              "echo '{\"type\":\"CHUNK\",\"taskId\":\"'$id'\",\"data\":\"'$x'\"}'; "
+              "echo '{\"type\":\"COMPLETE\",\"taskId\":\"'$id'\"}'; cat >/dev/null");
+  const Task& task = house.submit();
+  // The file that its result is written to: a pipe, which lets nobody write before somebody reads.
+  const std::string file = house.directory + "/" + task.id + "-1-0";
+  REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+  int reader = -1;
+  uv::Timer look(house.loop, [&] {
+    const auto& workers = house.dispatcher->pool().workers();
+    const bool answered = task.state == TaskState::running && workers.at(0)->tasks().empty();
+    if (answered && reader < 0) {
+      CHECK(house.dispatcher->cancel(task.id, "late") == CancelAnswer::accepted);
+      reader = ::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    }
+    std::array<char, 65536> buffer{};
+    while (reader >= 0 && ::read(reader, buffer.data(), buffer.size()) > 0) {
+    }
+    if (is_final(task.state)) return house.loop.stop();
+    look.start(Duration(1));
+  });
+  look.start(Duration(1));
+  house.loop.run();
+  CHECK(reader >= 0);
+  CHECK(task.state == TaskState::cancelled);
+  CHECK(task.error->message == "late");
+  CHECK(task.result.file.empty());
+  ::close(reader);
+}
+
+TEST_CASE("an agent that speaks of its progress all the time is listened to, and told of in measure") {
+  House house(ready + take_task +
+              "i=0; while [ $i -lt 5000 ]; do i=$((i + 1)); "
+              "echo '{\"type\":\"PROGRESS\",\"taskId\":\"'$id'\",\"percent\":3,\"message\":\"'$i'\"}'; done; "
+              "echo '{\"type\":\"FAILED\",\"taskId\":\"'$id'\",\"error\":\"enough\"}'; cat >/dev/null");
+  house.on_event = [&](const Event& event) {
+    const auto* about = std::get_if<TaskEvent>(&event.body);
+    if (about != nullptr && is_final(about->task.state)) house.loop.stop();
+  };
+  const Task& task = house.submit();
+  house.loop.run();
+  CHECK(task.message == "5000");
+  const auto told = std::ranges::count(house.told, "taskProgress");
+  CHECK(told >= 100);
+  CHECK(told < 2000);  // 100, and 20 a second
+}

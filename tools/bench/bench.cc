@@ -1,0 +1,332 @@
+// kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
+// nothing is asserted. Starts a kurultaid of its own from its own directory; needs no other arguments.
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "protocol/bytes.h"
+
+extern char** environ;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace kurultai;
+
+double microseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "kurultai-bench: %s\n", why.c_str());
+  std::exit(1);
+}
+
+double percentile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
+}
+
+void write_all(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
+    if (count <= 0) give_up(std::string("write: ") + std::strerror(errno));
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+  }
+}
+
+/// The agent of the round trips: answers each TASK with an empty COMPLETE, with as little work as possible.
+int no_op_agent() {
+  write_all(1, "{\"type\":\"READY\",\"protocol\":1,\"name\":\"noop\"}\n");
+  std::string buffered;
+  std::array<char, 65536> bytes{};
+  for (ssize_t count = 0; (count = ::read(0, bytes.data(), bytes.size())) > 0;) {
+    buffered.append(bytes.data(), static_cast<std::size_t>(count));
+    for (std::size_t end = 0; (end = buffered.find('\n')) != std::string::npos; buffered.erase(0, end + 1)) {
+      static constexpr std::string_view key = "\"taskId\":\"";
+      const std::size_t at = buffered.find(key);
+      if (!buffered.starts_with("{\"type\":\"TASK\"") || at > end) continue;
+      const std::string id =
+          buffered.substr(at + key.size(), buffered.find('"', at + key.size()) - at - key.size());
+      write_all(1, "{\"type\":\"COMPLETE\",\"taskId\":\"" + id + "\",\"result\":{}}\n");
+    }
+  }
+  return 0;
+}
+
+/// Touches memory as fast as it can, without end.
+int leak() {
+  for (;;) {
+    const std::size_t step = 4 * 1024 * 1024;
+    void* block = ::mmap(nullptr, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return 1;
+    std::memset(block, 1, step);
+  }
+}
+
+std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe"); }
+
+struct Child {
+  pid_t pid = 0;
+  int in = -1;
+  int out = -1;
+};
+
+Child start_piped(const std::vector<std::string>& command) {
+  std::array<int, 2> in{};
+  std::array<int, 2> out{};
+  if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) give_up("pipe");
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+  ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  std::vector<char*> argv;
+  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  Child child;
+  if (::posix_spawn(&child.pid, argv[0], &actions, nullptr, argv.data(), environ) != 0)
+    give_up("start " + command[0]);
+  ::posix_spawn_file_actions_destroy(&actions);
+  ::close(in[0]);
+  ::close(out[1]);
+  child.in = in[1];
+  child.out = out[0];
+  return child;
+}
+
+/// A keep-alive connection to the supervisor that asks one thing at a time.
+class Connection {
+ public:
+  explicit Connection(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  }
+  ~Connection() { ::close(fd_); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  bool connected() const { return connected_; }
+
+  std::string ask(const std::string& method, const std::string& target, const std::string& body = {}) {
+    write_all(fd_, method + " " + target +
+                       " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " +
+                       std::to_string(body.size()) + "\r\n\r\n" + body);
+    std::string answer;
+    std::array<char, 65536> bytes{};
+    for (;;) {
+      const std::size_t head = answer.find("\r\n\r\n");
+      if (head != std::string::npos) {
+        const std::size_t at = answer.find("Content-Length: ");
+        const std::size_t length = std::strtoul(answer.c_str() + at + 16, nullptr, 10);
+        if (answer.size() >= head + 4 + length) return answer.substr(head + 4);
+      }
+      const ssize_t count = ::read(fd_, bytes.data(), bytes.size());
+      if (count <= 0) give_up("the supervisor closed the connection");
+      answer.append(bytes.data(), static_cast<std::size_t>(count));
+    }
+  }
+
+  std::string run(const std::string& agent) {
+    const std::string answer = ask("POST", "/v1/tasks?wait=60s", "{\"agent\":\"" + agent + "\"}");
+    if (answer.find("\"taskId\"") == std::string::npos) give_up("a task was refused: " + answer);
+    return answer;
+  }
+
+ private:
+  int fd_;
+  bool connected_ = false;
+};
+
+struct Supervisor {
+  std::string directory;
+  pid_t pid = 0;
+
+  Supervisor() {
+    std::string name = "/tmp/kurultai-bench-XXXXXX";
+    directory = ::mkdtemp(name.data());
+    const std::string self = own_path();
+    std::ofstream(directory + "/memory.yaml")
+        << "memory: {budget: 1GiB}\nworkers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
+        << "circuit_breakers: {failures: 1000}\nagents:\n"
+        << "  noop: {command: [" << self << ", --agent]}\n  true: {protocol: exec, command: [/bin/true]}\n"
+        << "  leak: {protocol: exec, command: [" << self << ", --leak]}\n";
+    const std::string program = std::filesystem::path(self).parent_path() / "kurultaid";
+    std::vector<std::string> words = {program,
+                                      "--config",
+                                      directory + "/memory.yaml",
+                                      "--socket",
+                                      socket(),
+                                      "--state-dir",
+                                      directory + "/state",
+                                      "--listen",
+                                      "none",
+                                      "--log-level",
+                                      "error"};
+    std::vector<char*> argv;
+    for (auto& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    if (::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0)
+      give_up("start " + program);
+    for (int tries = 0; !Connection(socket()).connected(); ++tries) {
+      if (tries > 500) give_up("kurultaid does not answer");
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  ~Supervisor() {
+    ::kill(pid, SIGTERM);
+    ::waitpid(pid, nullptr, 0);
+    std::filesystem::remove_all(directory);
+  }
+  std::string socket() const { return directory + "/s"; }
+  std::string instance() const {
+    std::ifstream file(directory + "/state/instance");
+    std::string text;
+    file >> text;
+    return text;
+  }
+};
+
+void round_trip(const Supervisor& supervisor, int rounds) {
+  std::vector<double> floor;
+  std::vector<double> ours;
+  Child agent = start_piped({own_path(), "--agent"});
+  std::array<char, 4096> bytes{};
+  if (::read(agent.out, bytes.data(), bytes.size()) <= 0) give_up("the agent said nothing");
+  Connection connection(supervisor.socket());
+  connection.run("noop");
+  for (int i = 0; i < rounds; ++i) {
+    auto start = Clock::now();
+    write_all(agent.in, "{\"type\":\"TASK\",\"taskId\":\"x\"}\n");
+    if (::read(agent.out, bytes.data(), bytes.size()) <= 0) give_up("the agent left");
+    floor.push_back(microseconds_since(start));
+    start = Clock::now();
+    connection.run("noop");
+    ours.push_back(microseconds_since(start));
+  }
+  ::close(agent.in);
+  ::waitpid(agent.pid, nullptr, 0);
+  std::printf(
+      "no-op jsonl task, submit to result    p50 %6.1f us  p99 %6.1f us   floor (the same agent on a bare "
+      "pipe) p50 %5.1f us   ratio %.1f\n",
+      percentile(ours, 0.5), percentile(ours, 0.99), percentile(floor, 0.5),
+      percentile(ours, 0.5) / percentile(floor, 0.5));
+}
+
+double bare_rate(int count) {
+  const auto start = Clock::now();
+  std::vector<std::thread> lanes;
+  for (int lane = 0; lane < 2; ++lane) {
+    lanes.emplace_back([count] {
+      std::array<char*, 2> argv = {const_cast<char*>("/bin/true"), nullptr};
+      for (int i = 0; i < count / 2; ++i) {
+        pid_t pid = 0;
+        ::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
+        ::waitpid(pid, nullptr, 0);
+      }
+    });
+  }
+  for (auto& lane : lanes) lane.join();
+  return count / (microseconds_since(start) / 1e6);
+}
+
+double task_rate(const Supervisor& supervisor, int count) {
+  const auto start = Clock::now();
+  std::vector<std::thread> lanes;
+  for (int lane = 0; lane < 2; ++lane) {
+    lanes.emplace_back([&supervisor, count] {
+      Connection connection(supervisor.socket());
+      for (int i = 0; i < count / 2; ++i) connection.run("true");
+    });
+  }
+  for (auto& lane : lanes) lane.join();
+  return count / (microseconds_since(start) / 1e6);
+}
+
+void exec_rate(const Supervisor& supervisor, int count) {
+  task_rate(supervisor, 20);  // both hosts are warm
+  std::vector<double> ratios;
+  std::vector<double> ours;
+  std::vector<double> floor;
+  for (int round = 0; round < 5; ++round) {
+    floor.push_back(bare_rate(count));
+    ours.push_back(task_rate(supervisor, count));
+    ratios.push_back(ours.back() / floor.back());
+  }
+  std::printf(
+      "exec of /bin/true, two at a time      %6.0f /s                      floor (bare posix_spawn) %6.0f /s "
+      "  ratio %.2f (min %.2f, max %.2f of 5)\n",
+      percentile(ours, 0.5), percentile(floor, 0.5), percentile(ratios, 0.5), percentile(ratios, 0),
+      percentile(ratios, 1));
+}
+
+void resident(const Supervisor& supervisor) {
+  std::ifstream status("/proc/" + std::to_string(supervisor.pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmRSS:"))
+      std::printf("supervisor with two idle workers      %6.2f MiB resident\n",
+                  std::atof(line.c_str() + 6) / 1024);
+  }
+}
+
+// The kernel's own maximum of all workers together: one leaks, so it is the leak's.
+void overshoot(const Supervisor& supervisor) {
+  Connection connection(supervisor.socket());
+  const auto start = Clock::now();
+  const std::string task = connection.run("leak");
+  const double ms = microseconds_since(start) / 1000;
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (fs::recursive_directory_iterator
+           at("/sys/fs/cgroup", fs::directory_options::skip_permission_denied, error),
+       end;
+       at != end; at.increment(error)) {
+    const std::string path = at->path();
+    if (!path.ends_with("kurultai-" + supervisor.instance() + "/workers")) continue;
+    for (const char* name : {"/memory.max_usage_in_bytes", "/memory.peak"}) {
+      std::ifstream file(path + name);
+      std::int64_t most = 0;
+      if (!(file >> most)) continue;
+      const bool capped = task.find("\"memory_cap\"") != std::string::npos;
+      std::printf(
+          "leak at full speed, cap 256 MiB       %s after %.0f ms; most ever charged %s, overshoot %s\n",
+          capped ? "ended by memory_cap" : "NOT ended by its cap", ms, to_string(Bytes{most}).c_str(),
+          to_string(Bytes{std::max<std::int64_t>(0, most - mebibytes(256).count)}).c_str());
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "--agent") return no_op_agent();
+  if (mode == "--leak") return leak();
+  ::signal(SIGPIPE, SIG_IGN);
+  {
+    const Supervisor supervisor;
+    overshoot(supervisor);
+  }
+  const Supervisor supervisor;
+  round_trip(supervisor, 5000);
+  exec_rate(supervisor, 1000);
+  resident(supervisor);
+  return 0;
+}

@@ -1,0 +1,34 @@
+// Server-sent events (WHATWG HTML, 9.2) cut from a byte stream, whatever the sizes of the reads. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/line_splitter.h"
+
+namespace kurultai {
+
+struct StreamEvent {
+  std::string type;  // `event:`
+  std::string id;
+  std::string data;  // `data:` lines, joined by newlines
+};
+
+class EventStream {
+ public:
+  /// The events that `bytes` completes. Comments, events without data and lines over 1 MiB are dropped.
+  std::vector<StreamEvent> feed(std::string_view bytes);
+
+  /// To resume behind the last event after a lost connection; empty before the first.
+  const std::string& last_id() const { return last_id_; }
+
+ private:
+  void take_line(std::string_view line, std::vector<StreamEvent>& out);
+
+  LineSplitter lines_{1024UL * 1024};
+  StreamEvent event_;
+  std::string last_id_;
+};
+
+}  // namespace kurultai

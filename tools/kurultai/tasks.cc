@@ -1,0 +1,170 @@
+// Commands that make, follow and end tasks.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "protocol/json_text.h"
+#include "protocol/utf8.h"
+#include "tools/kurultai/commands.h"
+#include "tools/kurultai/fields.h"
+#include "tools/kurultai/follow.h"
+#include "tools/kurultai/payload.h"
+#include "tools/kurultai/supervisor.h"
+#include "tools/kurultai/task_view.h"
+#include "tools/kurultai/text.h"
+
+namespace kurultai {
+namespace {
+
+using nlohmann::json;
+
+/// The fields around a payload that stays as the user wrote it.
+std::string with_payload(const json& fields, const std::string& payload) {
+  std::string out = to_text(fields);
+  if (!payload.empty()) out.insert(out.size() - 1, ",\"payload\":" + payload);
+  return out;
+}
+
+void print_line(const std::string& text) { std::printf("%s\n", text.c_str()); }
+
+Answer<ExitStatus> print_result(Http& http, const TaskView& task) {
+  if (!task.has_result) return ExitStatus::done;
+  std::fflush(stdout);
+  const auto copied = copy_to(http, task_path(task.id) + "/result", STDOUT_FILENO);
+  if (!copied) return std::unexpected(copied.error());
+  if (*copied > 0 && isatty(STDOUT_FILENO) != 0) std::printf("\n");
+  return ExitStatus::done;
+}
+
+/// What a waiting command says at the end, and its status.
+Answer<ExitStatus> report(Http& http, const std::string& body, bool as_json) {
+  const auto object = parse_answer(body);
+  if (!object) return std::unexpected(object.error());
+  const TaskView task = decode_task(*object);
+  if (as_json) print_line(body);
+  if (!as_json) {
+    if (const auto printed = print_result(http, task); !printed) return printed;
+  }
+  if (task.state == TaskState::completed) return ExitStatus::done;
+  return complaint(task.reason == "timeout" ? ExitStatus::timed_out : ExitStatus::task_failed,
+                   "task " + task.id + " " + task.state_text + ": " + describe_failure(task));
+}
+
+Answer<ExitStatus> submit_only(Http& http, const std::string& body, bool as_json) {
+  const auto answer = post(http, "/v1/tasks", body);
+  if (!answer) return std::unexpected(answer.error());
+  const auto object = parse_answer(*answer);
+  if (!object) return std::unexpected(object.error());
+  print_line(as_json ? *answer : printable(text_field(*object, "taskId")));
+  return ExitStatus::done;
+}
+
+Answer<ExitStatus> submit_and_follow(Http& http, const std::string& body, const FollowOptions& follow,
+                                     bool as_json) {
+  // Not with ?wait: then Ctrl-C could not name the task that goes on.
+  const auto accepted = post(http, "/v1/tasks", body);
+  if (!accepted) return std::unexpected(accepted.error());
+  const auto object = parse_answer(*accepted);
+  if (!object) return std::unexpected(object.error());
+  const auto finished = follow_task(http, text_field(*object, "taskId"), follow);
+  if (!finished) return std::unexpected(finished.error());
+  return report(http, *finished, as_json);
+}
+
+}  // namespace
+
+Answer<ExitStatus> submit(Http& http, const SubmitOptions& options) {
+  const auto payload = read_payload(options.payload);
+  if (!payload) return std::unexpected(payload.error());
+  json fields = {{"agent", options.agent}};
+  if (!options.priority.empty()) fields["priority"] = options.priority;
+  if (!options.key.empty()) fields["idempotencyKey"] = options.key;
+  if (options.timeout) fields["timeout"] = to_string(*options.timeout);
+  if (options.retries) fields["retries"] = *options.retries;
+  const std::string body = with_payload(fields, *payload);
+  if (!options.wait && !options.stream) return submit_only(http, body, options.json);
+  return submit_and_follow(http, body, {options.stream, options.stream}, options.json);
+}
+
+Answer<ExitStatus> exec(Http& http, const ExecOptions& options) {
+  for (const auto& word : options.command) {
+    // JSON has no other text, and a command must not be changed on its way.
+    if (!is_utf8(word)) return complaint(ExitStatus::usage, "argument '" + word + "' is not UTF-8");
+  }
+  json payload = {{"command", options.command}};
+  if (options.memory) payload["memoryLimitBytes"] = options.memory->count;
+  std::error_code unknown;
+  if (const auto here = std::filesystem::current_path(unknown); !unknown) payload["cwd"] = here.string();
+  json fields = {{"agent", "exec"}};
+  if (!options.priority.empty()) fields["priority"] = options.priority;
+  if (options.timeout) fields["timeout"] = to_string(*options.timeout);
+  const std::string body = with_payload(fields, to_text(payload));
+  if (!options.wait) return submit_only(http, body, options.json);
+  return submit_and_follow(http, body, {false, true}, options.json);
+}
+
+Answer<ExitStatus> cancel(Http& http, const std::vector<std::string>& ids, bool json) {
+  ExitStatus status = ExitStatus::done;
+  for (const auto& id : ids) {
+    Request request;
+    request.method = "DELETE";
+    request.path = task_path(id);
+    const auto body = body_of(http.request(std::move(request)));
+    if (body) {
+      print_line(json ? *body : printable(id));
+      continue;
+    }
+    complain("cancel " + id, body.error());
+    status = body.error().status;
+    if (status == ExitStatus::no_supervisor) break;
+  }
+  return status;
+}
+
+namespace {
+
+Answer<ExitStatus> result_to_stdout(Http& http, const std::string& id) {
+  const auto copied = copy_to(http, task_path(id) + "/result", STDOUT_FILENO);
+  if (!copied) return std::unexpected(copied.error());
+  if (*copied > 0 && isatty(STDOUT_FILENO) != 0) write_all(STDOUT_FILENO, "\n");
+  return ExitStatus::done;
+}
+
+Answer<ExitStatus> result_to_file(Http& http, const std::string& id, const std::string& file) {
+  // Under another name until it is whole, so that a refusal or a lost connection leaves the old file alone;
+  // devices and pipes are written as they are.
+  std::error_code ignored;
+  const bool special =
+      std::filesystem::exists(file, ignored) && !std::filesystem::is_regular_file(file, ignored);
+  const std::string name = special ? file : file + ".part";
+  const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return complaint(ExitStatus::usage, name + ": " + std::strerror(errno));
+  const auto copied = copy_to(http, task_path(id) + "/result", fd);
+  const bool whole = close(fd) == 0 && copied && (special || std::rename(name.c_str(), file.c_str()) == 0);
+  if (whole) return ExitStatus::done;
+  const std::string why = std::strerror(errno);
+  if (!special) unlink(name.c_str());
+  if (!copied) return std::unexpected(copied.error());
+  return complaint(ExitStatus::usage, file + ": " + why);
+}
+
+}  // namespace
+
+Answer<ExitStatus> result(Http& http, const std::string& id, const std::string& output_file) {
+  if (output_file.empty() || output_file == "-") return result_to_stdout(http, id);
+  return result_to_file(http, id, output_file);
+}
+
+Answer<ExitStatus> logs(Http& http, const std::string& id, bool follow) {
+  const auto copied =
+      copy_to(http, task_path(id) + (follow ? "/logs?follow=1" : "/logs"), STDOUT_FILENO, follow);
+  if (!copied) return std::unexpected(copied.error());
+  return ExitStatus::done;
+}
+
+}  // namespace kurultai

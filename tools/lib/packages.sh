@@ -1,0 +1,52 @@
+# Debian packages that the scripts need. To be sourced; quick when all of them are there.
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # the lists are for the scripts that source this
+
+build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-json3-dev libspdlog-dev libyaml-cpp-dev
+  doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev prometheus-cpp-dev python3)
+test_packages=(python3 nodejs)
+sanitize_packages=(valgrind)
+lint_packages=(clang-19 clang-tidy-19 clang-format-19 shellcheck python3)
+coverage_packages=(gcovr)
+vm_packages=(qemu-system-x86 busybox-static e2fsprogs python3)
+
+die() {
+  echo "${0##*/}: $*" >&2
+  exit 1
+}
+
+is_installed() {
+  [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  else
+    command -v sudo >/dev/null || { echo "needs root or sudo: $*" >&2; return 1; }
+    sudo "$@"
+  fi
+}
+
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+# Installs those of the packages that are missing; fails when one cannot be had.
+install_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    echo "no Debian packages here, going on with what is there; needed: $*" >&2
+    return 0
+  fi
+  local missing=() package
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  echo "installing ${missing[*]}" >&2
+  apt update >&2 && apt install -y --no-install-recommends "${missing[@]}" >&2
+}
+
+need_packages() {
+  install_packages "$@" || die "cannot install what is needed: $*"
+}
