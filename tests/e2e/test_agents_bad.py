@@ -196,6 +196,7 @@ class Answers(BadAgents):
         daemon.wait_state(first, "running")
         second = daemon.request("DELETE", f"/v1/tasks/{first}")
         self.assertEqual(second.status, 202)
+        daemon.wait_state(first, "cancelled")  # before that the worker is busy and the next task would get another
         self.assertEqual(daemon.run("puppet", "-")["result"], "right")
         self.assertEqual(daemon.task(first)["state"], "cancelled")
 

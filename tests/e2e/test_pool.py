@@ -47,19 +47,18 @@ class Pool(E2E):
 
     def test_a_timeout_of_one_task_sends_its_neighbour_back(self):
         # A slot cannot be killed alone: the one that did nothing wrong runs again, no attempt lost.
-        deaf = agent_command("say({'type':'READY'})\n"
+        deaf = agent_command("second=os.path.exists(sys.argv[1])\n"
+                             "open(sys.argv[1],'w').close()\n"
+                             "say({'type':'READY'})\n"
                              "while True:\n"
                              " t=task()\n"
-                             " if t['payload']=='hang': continue\n"
-                             " if t['payload']=='wait' and os.path.exists(sys.argv[1]): say({'type':'COMPLETE','taskId':t['taskId']})")
+                             " if t['payload']=='wait' and second: say({'type':'COMPLETE','taskId':t['taskId']})")
         directory = self.daemon(settings()).dir  # a place for a file
         flag = directory + "/second"
         daemon = self.daemon(settings({"deaf": {"command": [*deaf, flag], "concurrency": 2, "grace": "300ms"}},
                                       workers={"max": 1}))
         neighbour = daemon.start("deaf", "wait")
         daemon.wait_state(neighbour, "running")
-        with open(flag, "w", encoding="ascii"):
-            pass
         hanging = daemon.run("deaf", "hang", timeout="500ms")
         self.assertEqual(hanging["error"]["reason"], "timeout")
         task = daemon.wait_state(neighbour, "completed", "failed")
