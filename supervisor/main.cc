@@ -65,11 +65,12 @@ Bytes reserve() {
 class Supervisor {
  public:
   Supervisor(const Options& options, std::shared_ptr<const Config> config, StateDirectory state,
-             std::string token, Controller& controller, Bytes budget)
+             std::string token, Controller& controller, Bytes machine)
       : options_(options),
         config_(std::move(config)),
         controller_(controller),
-        budget_(budget),
+        machine_(machine),
+        budget_(config_->memory.budget.value_or(machine_)),
         events_([this] { return loop_.wall_now(); }),
         dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool),
         monitor_(
@@ -141,8 +142,10 @@ class Supervisor {
     const Bytes limit = budget_ - reserve();
     run_on_thread(
         loop_, [this, outcome, limit] { *outcome = controller_.set_workers_limit(limit); },
-        [this, outcome, limit] {
-          if (*outcome || dispatcher_.is_draining()) return;
+        [this, outcome, limit, budget = budget_, alive = std::weak_ptr(alive_)] {
+          if (alive.expired() || dispatcher_.is_draining()) return;
+          if (budget != budget_) return apply_limit();  // of two at once the later might have been first
+          if (*outcome) return;
           log_warning("limit of all workers, " + to_string(limit) + ": " + outcome->error().message +
                       "; trying again");
           limit_timer_.start(limit_retry);
@@ -158,7 +161,7 @@ class Supervisor {
     fresh->gateway = config_->gateway;
     fresh->ipc = config_->ipc;
     config_ = std::make_shared<const Config>(std::move(*fresh));
-    if (config_->memory.budget) budget_ = *config_->memory.budget;
+    budget_ = config_->memory.budget.value_or(machine_);
     dispatcher_.configure(config_);
     monitor_.configure(monitor_settings());
     apply_limit();
@@ -213,6 +216,7 @@ class Supervisor {
   uv::Loop loop_;
   std::shared_ptr<const Config> config_;
   Controller& controller_;
+  Bytes machine_;  // what `budget: auto` is
   Bytes budget_;
   Events events_;
   Dispatcher dispatcher_;
@@ -224,6 +228,7 @@ class Supervisor {
   uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;
   bool asked_to_leave_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 Result<std::string> token_for(const Config& config, const StateDirectory& state) {
@@ -270,16 +275,15 @@ int supervise(const Options& options, Config config) {
   // Forked while this process is small, has one thread and sits in the group it was started in.
   auto guardian = start_guardian({groups, options.is_private ? options.state_dir : "", state->lock_fd});
   if (!guardian) return complain(guardian.error().message, status_failed);
-  const auto machine = machine_memory(groups);
+  const Bytes machine = machine_memory(groups).value_or(gibibytes(1));
   groups.companions = {guardian->pid()};
   const auto controller = choose_controller(groups);
-  const Bytes budget = config.memory.budget.value_or(machine.value_or(gibibytes(1)));
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
   Result<void> ended;
   {
     Supervisor supervisor(options, std::make_shared<const Config>(std::move(config)), *state, *token,
-                          *controller, budget);
+                          *controller, machine);
     ended = supervisor.run();
   }
   stop_log();

@@ -1,5 +1,7 @@
 #include "supervisor/gateway/gateway.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -27,10 +29,20 @@ std::string_view host_of(std::string_view authority) {
   return authority.substr(0, authority.rfind(':'));
 }
 
+bool is_address(std::string_view host) {
+  const std::string name(host);
+  in6_addr address;
+  return ::inet_pton(AF_INET, name.c_str(), &address) == 1 ||
+         ::inet_pton(AF_INET6, name.c_str(), &address) == 1;
+}
+
 // A page of another site that resolves its name to this address (DNS rebinding) shows its own name here.
 bool is_own_host(std::string_view authority, const std::string& listen) {
   const std::string_view host = host_of(authority);
-  return is_loopback(host) || host == host_of(listen);
+  const std::string_view own = host_of(listen);
+  if (is_loopback(host) || host == own) return true;
+  // Listening on all addresses, any of them is ours. An address needs no resolving, so it cannot be rebound.
+  return (own == "0.0.0.0" || own == "::") && is_address(host);
 }
 
 /// The {id} when `path` has the shape of `pattern`.

@@ -432,6 +432,15 @@ class Access(Http):
                 self.assertEqual(self.ask(address, headers=headers)[0], 200)
         self.assertEqual(daemon.request("GET", "/health", headers={"Host": "evil.example"}).status, 403)
 
+    def test_on_all_addresses_an_address_is_our_own_host_and_a_name_is_not(self):
+        daemon = self.daemon(settings(), args=["--listen", "0.0.0.0:0"])
+        port = int(daemon.get("/health").json["listen"].rsplit(":", 1)[1])
+        address = ("127.0.0.1", port)
+        self.assertEqual(self.ask(address, "/health", headers=[f"Host: 192.0.2.7:{port}"])[0], 200)
+        self.assertEqual(self.ask(address, "/v1/memory", headers=[f"Host: 192.0.2.7:{port}"])[0], 401)
+        for host in ("evil.example", "192.0.2.7.evil.example", "192.0.2.7x"):
+            self.assertEqual(self.ask(address, "/health", headers=[f"Host: {host}:{port}"])[0], 403)
+
     def test_a_port_that_is_taken_is_named(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
