@@ -376,6 +376,9 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   Worker* worker = std::exchange(run.worker, nullptr);
   run.finishing = true;
   run.timer.reset();
+  // It was preempted for its memory, which a warm worker keeps: only its end gives it back. A second run beside what
+  // the first still holds would go over the cap.
+  if (worker != nullptr && run.intent == Intent::preempt) worker->retire();
   if (worker != nullptr) end_if_retired(*worker);  // before the next task could be given to it
   if (run.spool != nullptr) {
     run.spool->on_progress(nullptr);  // it resumes a worker that may be gone before the file is written
