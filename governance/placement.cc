@@ -17,38 +17,42 @@ const WorkerView* best(std::span<const WorkerView> workers, Fits fits, Beats bea
   return found;
 }
 
-const WorkerView* warmest_idle(std::string_view agent, std::span<const WorkerView> workers) {
+bool is_wanted(const WorkerView& worker, const WantedWorker& wanted) {
+  return worker.agent == wanted.agent && worker.memory_limit == wanted.memory_limit;
+}
+
+const WorkerView* warmest_idle(const WantedWorker& wanted, std::span<const WorkerView> workers) {
   return best(
-      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && w.agent == agent; },
+      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && is_wanted(w, wanted); },
       [](const WorkerView& a, const WorkerView& b) { return a.idle_since > b.idle_since; });
 }
 
-const WorkerView* with_free_slot(std::string_view agent, std::span<const WorkerView> workers) {
+const WorkerView* with_free_slot(const WantedWorker& wanted, std::span<const WorkerView> workers) {
   return best(
       workers,
       [&](const WorkerView& w) {
-        return w.standing == Standing::busy && w.agent == agent && w.free_slots > 0;
+        return w.standing == Standing::busy && is_wanted(w, wanted) && w.free_slots > 0;
       },
       [](const WorkerView& a, const WorkerView& b) { return a.free_slots > b.free_slots; });
 }
 
-const WorkerView* longest_idle_of_others(std::string_view agent, std::span<const WorkerView> workers) {
+const WorkerView* longest_idle_of_others(const WantedWorker& wanted, std::span<const WorkerView> workers) {
   return best(
-      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && w.agent != agent; },
+      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && !is_wanted(w, wanted); },
       [](const WorkerView& a, const WorkerView& b) { return a.idle_since < b.idle_since; });
 }
 
 }  // namespace
 
-Placement place(std::string_view agent, std::span<const WorkerView> workers, int max_workers) {
-  if (const auto* worker = warmest_idle(agent, workers)) return UseWorker{worker->worker_id};
-  if (const auto* worker = with_free_slot(agent, workers)) return UseWorker{worker->worker_id};
+Placement place(const WantedWorker& wanted, std::span<const WorkerView> workers, int max_workers) {
+  if (const auto* worker = warmest_idle(wanted, workers)) return UseWorker{worker->worker_id};
+  if (const auto* worker = with_free_slot(wanted, workers)) return UseWorker{worker->worker_id};
 
   const auto count = std::ssize(workers);
   if (count < max_workers) return SpawnWorker{};
   const auto ending = std::ranges::count(workers, Standing::ending, &WorkerView::standing);
   if (count - ending < max_workers) return WaitForWorker{};
-  if (const auto* worker = longest_idle_of_others(agent, workers)) return YieldWorker{worker->worker_id};
+  if (const auto* worker = longest_idle_of_others(wanted, workers)) return YieldWorker{worker->worker_id};
   return WaitForWorker{};
 }
 

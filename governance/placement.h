@@ -6,6 +6,7 @@
 #include <string_view>
 #include <variant>
 
+#include "protocol/bytes.h"
 #include "protocol/duration.h"
 
 namespace kurultai {
@@ -13,6 +14,7 @@ namespace kurultai {
 struct WorkerView {
   std::string worker_id;
   std::string agent;
+  Bytes memory_limit;
   enum class Standing { starting, idle, busy, ending } standing = Standing::idle;
   int free_slots = 0;  // of a busy worker with `concurrency`
   TimePoint idle_since;
@@ -28,11 +30,17 @@ struct YieldWorker {  // end this idle worker of another agent; its place is fre
 struct WaitForWorker {};
 using Placement = std::variant<UseWorker, SpawnWorker, YieldWorker, WaitForWorker>;
 
-/// An idle worker of the agent first (the one idle for the shortest time: warmest), then a free slot of a
+/// What a task asks of its worker. One with another limit is as good as another agent's.
+struct WantedWorker {
+  std::string_view agent;
+  Bytes memory_limit;
+};
+
+/// An idle worker of that kind first (the one idle for the shortest time: warmest), then a free slot of a
 /// busy one (the one with most of them free), then a new worker while there are fewer than `max_workers`
 /// (those that are ending count), then the place of another agent's idle worker (the one idle longest). While
 /// a place is on its way already, because a worker is ending, no further one yields: else asking again would
 /// end them all.
-Placement place(std::string_view agent, std::span<const WorkerView> workers, int max_workers);
+Placement place(const WantedWorker& wanted, std::span<const WorkerView> workers, int max_workers);
 
 }  // namespace kurultai

@@ -35,9 +35,11 @@ std::string encode(const ToAgent& message);
 std::string encode(const FromAgent& message);
 
 /// A line that does not start with `{` (after blanks) or is no JSON object with a string `type` is Noise,
-/// except that one nested too deeply is Malformed. Of a key that stands twice the last one counts, and null
-/// counts as absent where a field may be. Long texts of agents are cut: error at 4 KiB, stack at 64 KiB, the
-/// message of PROGRESS at 1 KiB and of LOG at 16 KiB. JSON values come out compact.
+/// except that one nested too deeply is Malformed, and one that starts as an answer (`{"type":"COMPLETE"…`,
+/// FAILED, PREEMPTED, CHECKPOINT, CHUNK) and then is no JSON: NaN for a number, bytes that are not UTF-8. Of
+/// a key that stands twice the last one counts, and null counts as absent where a field may be. Long texts of
+/// agents are cut: error at 4 KiB, stack at 64 KiB, the message of PROGRESS at 1 KiB and of LOG at 16 KiB.
+/// JSON values come out compact.
 ///
 /// Clumsy agents are met half way: a number is taken for a task id, any value for FAILED's error. What only
 /// the exec host may say (exitCode, signal, reason, fileBytes, peakBytes) is ignored where it makes no sense,

@@ -43,6 +43,7 @@ std::string write(const Hello& hello) {
 
 void write_command(LineWriter& out, const TaskMessage& task) {
   out.raw("argv", quoted_list(task.argv)).text("resultFile", task.result_file);
+  if (!task.cwd.empty()) out.text("cwd", task.cwd);
   out.whole("inlineLimitBytes", task.inline_limit.count).whole("resultLimitBytes", task.result_limit.count);
   out.whole("graceMs", task.grace.count());
 }

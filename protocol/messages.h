@@ -40,6 +40,7 @@ struct TaskMessage {
 
   // For the exec host alone: the command to run, and where a stdout longer than `inline_limit` goes.
   std::vector<std::string> argv{};
+  std::string cwd{};  // empty: the host's own
   std::string result_file{};
   Bytes inline_limit{};
   Bytes result_limit{};

@@ -88,6 +88,12 @@ std::shared_ptr<const AgentConfig> Dispatcher::agent_of(const std::string& name)
   return found == agents_.end() ? nullptr : found->second;
 }
 
+Bytes Dispatcher::limit_of(const Task& task) const {
+  if (task.memory_limit) return *task.memory_limit;
+  const auto agent = agent_of(task.agent);
+  return agent == nullptr ? Bytes{} : memory_limit_of(*agent, *config_);
+}
+
 void Dispatcher::configure(std::shared_ptr<const Config> config) {
   const auto before = std::exchange(config_, std::move(config));
   const auto change = compare(*before, *config_);
@@ -102,7 +108,10 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   for (const std::string& path : change.live) {
     if (path.starts_with("agents.")) pool_.retire(path.substr(7));
     if (path.starts_with("exec.")) pool_.retire(std::string(command_agent));
-    if (path.starts_with("circuit_breakers")) breakers_.clear();  // they begin anew under the new rules
+    if (path.starts_with("circuit_breakers")) {  // they begin anew under the new rules
+      breakers_.clear();
+      called_breakers_.clear();
+    }
   }
   for (const auto& [name, agent] : agents_) {  // also where only the common limits have changed
     if (memory_limit_of(*agent, *before) != memory_limit_of(*agent, *config_) ||
@@ -139,11 +148,6 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
                 command ? "commands are not allowed here; set exec.allow: true in the configuration"
                         : "there is no agent '" + submission.agent + "' in the configuration"});
   }
-  if (agent->protocol == AgentProtocol::exec) {
-    if (auto argv = fill_command(*agent, submission.payload); !argv) {
-      return std::unexpected(Refusal{Refusal::Code::invalid_task, argv.error().message});
-    }
-  }
   if (auto refused = refusal()) return std::unexpected(*refused);
   const QueuedTask waiting{"", submission.agent, priority};
   const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
@@ -158,6 +162,21 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
     return std::unexpected(Refusal{Refusal::Code::queue_full, what, retry_after()});
   }
   return {};
+}
+
+/// Only an exec agent's tasks have one.
+std::expected<FilledCommand, Refusal> Dispatcher::command_of(const Submission& submission,
+                                                             const AgentConfig& agent) const {
+  if (agent.protocol != AgentProtocol::exec) return FilledCommand{};
+  auto command = fill_command(agent, submission.payload);
+  if (!command) return std::unexpected(Refusal{Refusal::Code::invalid_task, command.error().message});
+  const auto budget = config_->memory.budget;
+  if (command->memory_limit && budget && *command->memory_limit > *budget) {
+    return std::unexpected(
+        Refusal{Refusal::Code::invalid_task, "memory of " + to_string(*command->memory_limit) +
+                                                 " is more than memory.budget, " + to_string(*budget)});
+  }
+  return *std::move(command);
 }
 
 std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
@@ -175,6 +194,11 @@ std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
     return std::unexpected(good.error());
   }
   const auto agent = agent_of(submission.agent);
+  const auto command = command_of(submission, *agent);
+  if (!command) {
+    refuse(submission, priority, command.error());
+    return std::unexpected(command.error());
+  }
   const auto breaker = breakers_.try_emplace(agent->name, config_->circuit_breakers).first;
   const auto pass = breaker->second.acquire(loop_.now());
   if (pass.change) {
@@ -196,6 +220,7 @@ std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
   fresh.priority = priority;
   fresh.timeout = submission.timeout.value_or(agent->timeout);
   fresh.retries = submission.retries.value_or(agent->retries);
+  fresh.memory_limit = command->memory_limit;
   fresh.idempotency_key = std::move(submission.idempotency_key);
   fresh.submitted_at = loop_.wall_now();
   fresh.queued_since = loop_.now();
@@ -257,7 +282,7 @@ bool Dispatcher::start_next() {
   const QueuedTask* next = queue_.find_first([&](const QueuedTask& waiting) {
     // Strict priority: once a task has to wait for a worker, none behind it may take one.
     if (out_of_workers || !may_start(waiting)) return false;
-    placement = place(waiting.agent, views, config_->workers.max);
+    placement = place({waiting.agent, limit_of(*tasks_.find(waiting.task_id))}, views, config_->workers.max);
     if (std::holds_alternative<WaitForWorker>(placement) || std::holds_alternative<YieldWorker>(placement)) {
       out_of_workers = true;
       return false;
@@ -312,7 +337,8 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
   if (const auto* use = std::get_if<UseWorker>(&placement)) {
     worker = pool_.find(use->worker_id);
   } else {
-    auto spawned = pool_.spawn(agent, memory_limit_of(*agent, *config_), memory_warning_of(*agent, *config_));
+    const Bytes limit = limit_of(task);
+    auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)));
     if (!spawned && spawned.error().code == ENOMEM) {
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
       return;

@@ -21,6 +21,7 @@
 #include "supervisor/monitor.h"
 #include "supervisor/store/spool.h"
 #include "supervisor/store/task_table.h"
+#include "supervisor/workers/fill_command.h"
 #include "supervisor/workers/pool.h"
 
 namespace kurultai {
@@ -146,8 +147,11 @@ class Dispatcher : public WorkerListener {
   void housekeeping();
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
   std::expected<void, Refusal> check(const Submission& submission, Priority priority) const;
+  std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
+                                                   const AgentConfig& agent) const;
   void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
   std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
+  Bytes limit_of(const Task& task) const;
   std::chrono::seconds retry_after() const;
 
   // governing.cc: the side of memory
@@ -162,6 +166,7 @@ class Dispatcher : public WorkerListener {
   void on_deadline(const std::string& task_id);
   void stop_run(Run& run, Intent intent, std::string why);
   void next_stop_step(Run& run);
+  void on_breaker(Worker& worker, const BreakerRequest& request);
   void on_message(Run& run, Complete message);
   void on_message(Run& run, Failed message);
   void on_message(Run& run, Progress message);
@@ -196,7 +201,8 @@ class Dispatcher : public WorkerListener {
   Pool pool_;
   WaitEstimate wait_estimate_;
   std::map<std::string, CircuitBreaker> breakers_;
-  std::map<std::string, Run> runs_;  // by task id
+  std::map<std::string, CircuitBreaker> called_breakers_;  // of what agents call, by the names they give
+  std::map<std::string, Run> runs_;                        // by task id
   std::map<std::string, AgentFigures> figures_;
   std::function<void(const Task&)> on_log_;
   uv::Timer pump_timer_;

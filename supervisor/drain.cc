@@ -13,6 +13,7 @@ void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&
     draining_since_ = now;
     drain_until_ = now + limit;
     drain_statistics_.initial = runs_.size() + queue_.depth() + queue_.returned();
+    drain_statistics_.remaining = drain_statistics_.initial;
     events_.emit("drain", DrainEvent{false, drain_statistics_});
   }
   drain_until_ = std::min(drain_until_, now + limit);

@@ -130,7 +130,6 @@ class Supervisor {
     settings.socket = options_.socket;
     settings.listen = config_->gateway.listen == "none" ? "" : config_->gateway.listen;
     settings.token = std::move(token);
-    settings.max_body = static_cast<std::size_t>(config_->gateway.max_body.count);
     settings.version = version;
     return settings;
   }
@@ -158,7 +157,9 @@ class Supervisor {
     const ConfigChange change = compare(*config_, *fresh);
     // What needs a restart stays as it is, so that `config show` tells what is in effect.
     fresh->memory.cgroup_parent = config_->memory.cgroup_parent;
+    const Bytes max_body = fresh->gateway.max_body;
     fresh->gateway = config_->gateway;
+    fresh->gateway.max_body = max_body;
     fresh->ipc = config_->ipc;
     config_ = std::make_shared<const Config>(std::move(*fresh));
     budget_ = config_->memory.budget.value_or(machine_);

@@ -16,6 +16,10 @@ namespace {
 
 constexpr Duration term_to_kill{1000};  // between SIGTERM and SIGKILL of a worker's tree
 constexpr Duration host_margin{1000};   // the exec host stops its command itself; this much later we do
+// Their names come from agents, so they are bounded; a call to one more is let through and not counted.
+constexpr std::size_t max_called_breakers = 256;
+constexpr std::size_t max_breaker_name = 128;
+constexpr std::size_t max_unread = 64 * 1024;  // answers that wait for an agent to read them
 constexpr std::size_t spool_high = 4 * 1024 * 1024;
 constexpr std::size_t spool_low = 1024 * 1024;
 
@@ -117,7 +121,9 @@ void Dispatcher::send_task(Run& run) {
   if (run.agent->protocol == AgentProtocol::exec) {
     // Checked at submission; a reload in between may have changed the command, then the host reports the
     // empty one.
-    message.argv = fill_command(*run.agent, task.payload).value_or(std::vector<std::string>{});
+    FilledCommand command = fill_command(*run.agent, task.payload).value_or(FilledCommand{});
+    message.argv = std::move(command.argv);
+    message.cwd = std::move(command.cwd);
     if (run.agent->name == command_agent) message.payload.clear();
     message.result_file = result_file(task);
     message.inline_limit = {static_cast<std::int64_t>(inline_result_limit)};
@@ -209,6 +215,8 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
           }
         } else if constexpr (std::is_same_v<Said, Log>) {
           worker_logged(worker, "[" + said.level + "] " + said.message + "\n", false);
+        } else if constexpr (std::is_same_v<Said, BreakerRequest>) {
+          on_breaker(worker, said);
         } else if constexpr (std::is_same_v<Said, Swept>) {
           // The exec host's word; an agent could claim anything.
           if (worker.agent().protocol != AgentProtocol::exec || find_run(worker, said.task_id) == nullptr) {
@@ -219,6 +227,32 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
         }
       },
       message);
+}
+
+void Dispatcher::on_breaker(Worker& worker, const BreakerRequest& request) {
+  if (worker.unread() > max_unread) {  // it asks and does not listen: no memory for that
+    worker.unknown_messages += 1;
+    return;
+  }
+  const TimePoint now = loop_.now();
+  const bool known = called_breakers_.contains(request.name);
+  const bool room = called_breakers_.size() < max_called_breakers && request.name.size() <= max_breaker_name;
+  if (!known && !room) {
+    if (request.op == BreakerRequest::Op::acquire) worker.send(BreakerAnswer{.name = request.name});
+    return;
+  }
+  CircuitBreaker& breaker =
+      called_breakers_.try_emplace(request.name, config_->circuit_breakers).first->second;
+  std::optional<BreakerChange> change;
+  if (request.op == BreakerRequest::Op::success) change = breaker.success(now);
+  if (request.op == BreakerRequest::Op::failure) change = breaker.failure(now);
+  if (request.op == BreakerRequest::Op::acquire) {
+    const auto pass = breaker.acquire(now);
+    const bool allowed = pass.allowed || !config_->flags.circuit_breakers;
+    worker.send(BreakerAnswer{request.name, allowed, allowed ? Duration{} : pass.retry_after});
+    change = pass.change;
+  }
+  if (change) events_.emit("", BreakerChanged{request.name, to_string(change->from), to_string(change->to)});
 }
 
 void Dispatcher::on_message(Run& run, Progress message) {
@@ -376,8 +410,8 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   Worker* worker = std::exchange(run.worker, nullptr);
   run.finishing = true;
   run.timer.reset();
-  // It was preempted for its memory, which a warm worker keeps: only its end gives it back. A second run beside what
-  // the first still holds would go over the cap.
+  // It was preempted for its memory, which a warm worker keeps: only its end gives it back. A second run
+  // beside what the first still holds would go over the cap.
   if (worker != nullptr && run.intent == Intent::preempt) worker->retire();
   if (worker != nullptr) end_if_retired(*worker);  // before the next task could be given to it
   if (run.spool != nullptr) {

@@ -43,6 +43,7 @@ struct Task {
   Priority priority = Priority::normal;
   Duration timeout{};
   int retries = 0;
+  std::optional<Bytes> memory_limit;  // its own cap; absent: its agent's
   std::string idempotency_key;
 
   TaskState state = TaskState::queued;

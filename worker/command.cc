@@ -63,7 +63,9 @@ Result<Command> Command::start(TaskMessage task, const Launch& launch, int nothi
   if (!input) return std::unexpected(input.error());
   auto output = make_pipe();
   if (!output) return std::unexpected(output.error());
-  const auto pid = spawn(launch, input->theirs ? input->theirs.get() : nothing, output->write.get(), *argv);
+  Launch placed = launch;
+  if (!task.cwd.empty()) placed.cwd = task.cwd;
+  const auto pid = spawn(placed, input->theirs ? input->theirs.get() : nothing, output->write.get(), *argv);
   if (!pid) return failure(to_string(pid.error()), pid.error().code);
   unblock(output->read);
   return Command(std::move(task), *pid, std::move(input->ours), std::move(output->read));

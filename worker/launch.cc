@@ -122,8 +122,9 @@ bool bind_to_parent(pid_t parent, int signal) {
 
 Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
   set_oom_score_adj(launch.oom_score_adj);  // before the uid changes: the file belongs to root after it
-  if (!launch.cwd.empty() && ::chdir(launch.cwd.c_str()) != 0) return {"cwd", launch.cwd.c_str(), errno};
   if (launch.identity && !set_identity(*launch.identity)) return {"setuid", nullptr, errno};
+  // With the rights of the one who is to work there.
+  if (!launch.cwd.empty() && ::chdir(launch.cwd.c_str()) != 0) return {"cwd", launch.cwd.c_str(), errno};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return {"no_new_privs", nullptr, errno};
   // After the uid: a change of credentials clears it.
   if (!bind_to_parent(parent, SIGKILL)) ::_exit(exit_launch_failed);

@@ -115,7 +115,7 @@ std::string Gateway::address() const { return tcp_ == nullptr ? "" : tcp_->addre
 void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
   if (connections_.size() >= max_connections) return;  // closed at once: the client may try again
   HttpLimits limits;
-  limits.max_body = settings_.max_body;
+  limits.max_body = static_cast<std::size_t>(dispatcher_.config().gateway.max_body.count);
   // Strangers must not be able to fill the supervisor's memory with bodies.
   if (over_tcp) limits.may_send_body = [this](const HttpRequest& request) { return has_token(request); };
   connections_.push_back(std::make_unique<HttpConnection>(

@@ -21,7 +21,6 @@ struct GatewaySettings {
   std::string socket;  // path of the Unix socket
   std::string listen;  // HOST:PORT, or empty
   std::string token;   // asked for on TCP; empty: none is
-  std::size_t max_body = 0;
   std::string version;
 };
 

@@ -35,17 +35,42 @@ Result<void> check(const std::vector<std::string>& argv) {
   return {};
 }
 
-Result<std::vector<std::string>> named_by_client(const json& payload) {
+Result<std::string> directory_of(const json& payload) {
+  if (!payload.contains("cwd")) return std::string();
+  const json& cwd = payload["cwd"];
+  if (!cwd.is_string()) return failure("'cwd' must be a string");
+  auto path = cwd.get<std::string>();
+  if (!path.starts_with('/') || path.find('\0') != std::string::npos)
+    return failure("'cwd' must be an absolute path");
+  return path;
+}
+
+Result<std::optional<Bytes>> limit_of(const json& payload) {
+  if (!payload.contains("memoryLimitBytes")) return std::nullopt;
+  const json& limit = payload["memoryLimitBytes"];
+  if (!limit.is_number_integer() || limit < mebibytes(1).count) {
+    return failure("'memoryLimitBytes' must be a whole number, at least 1 MiB");
+  }
+  return Bytes{limit.get<std::int64_t>()};
+}
+
+Result<FilledCommand> named_by_client(const json& payload) {
   if (!payload.is_object() || !payload.contains("command") || !payload["command"].is_array() ||
       payload["command"].empty()) {
     return failure("the payload needs 'command', a list of strings");
   }
-  std::vector<std::string> argv;
+  FilledCommand filled;
   for (const json& word : payload["command"]) {
     if (!word.is_string()) return failure("'command' must be a list of strings");
-    argv.push_back(word.get<std::string>());
+    filled.argv.push_back(word.get<std::string>());
   }
-  return argv;
+  auto cwd = directory_of(payload);
+  if (!cwd) return std::unexpected(cwd.error());
+  auto limit = limit_of(payload);
+  if (!limit) return std::unexpected(limit.error());
+  filled.cwd = std::move(*cwd);
+  filled.memory_limit = *limit;
+  return filled;
 }
 
 Result<std::string> fill(const std::string& argument, const json& payload) {
@@ -64,14 +89,14 @@ Result<std::string> fill(const std::string& argument, const json& payload) {
   return filled;
 }
 
-Result<std::vector<std::string>> from_template(const AgentConfig& agent, const json& payload) {
-  std::vector<std::string> argv;
+Result<FilledCommand> from_template(const AgentConfig& agent, const json& payload) {
+  FilledCommand command;
   for (const std::string& argument : agent.command) {
     auto filled = fill(argument, payload);
     if (!filled) return std::unexpected(filled.error());
-    argv.push_back(std::move(*filled));
+    command.argv.push_back(std::move(*filled));
   }
-  return argv;
+  return command;
 }
 
 bool has_fields(const AgentConfig& agent) {
@@ -83,15 +108,15 @@ bool has_fields(const AgentConfig& agent) {
 
 }  // namespace
 
-Result<std::vector<std::string>> fill_command(const AgentConfig& agent, const JsonText& payload) {
+Result<FilledCommand> fill_command(const AgentConfig& agent, const JsonText& payload) {
   const bool by_client = agent.name == command_agent;
-  if (!by_client && !has_fields(agent)) return agent.command;
+  if (!by_client && !has_fields(agent)) return FilledCommand{.argv = agent.command};
   auto parsed = payload.empty() ? json() : parse_json(payload);
   if (!parsed) return std::unexpected(parsed.error());
-  auto argv = by_client ? named_by_client(*parsed) : from_template(agent, *parsed);
-  if (!argv) return argv;
-  if (auto good = check(*argv); !good) return std::unexpected(good.error());
-  return argv;
+  auto command = by_client ? named_by_client(*parsed) : from_template(agent, *parsed);
+  if (!command) return command;
+  if (auto good = check(command->argv); !good) return std::unexpected(good.error());
+  return command;
 }
 
 }  // namespace kurultai

@@ -81,8 +81,8 @@ std::vector<WorkerView> Pool::views() const {
   std::vector<WorkerView> views;
   views.reserve(workers_.size());
   for (const auto& worker : workers_) {
-    views.push_back({worker->id(), worker->agent().name, standing_of(*worker), worker->free_slots(),
-                     worker->idle_since()});
+    views.push_back({worker->id(), worker->agent().name, worker->spec().memory_limit, standing_of(*worker),
+                     worker->free_slots(), worker->idle_since()});
   }
   return views;
 }

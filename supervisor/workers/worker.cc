@@ -117,6 +117,8 @@ void Worker::send(const ToAgent& message) {
   if (in_ != nullptr && !in_->is_closing()) in_->write(encode(message));
 }
 
+std::size_t Worker::unread() const { return in_ != nullptr && !in_->is_closing() ? in_->pending() : 0; }
+
 void Worker::drain_stderr() {
   if (err_ != nullptr) err_->drain_now(spec_.max_line);
 }

@@ -92,6 +92,8 @@ class Worker {
   bool is_retiring() const { return retiring_; }
 
   void send(const ToAgent& message);
+  /// Bytes sent that the agent has not read; what lies in the pipe itself not counted.
+  std::size_t unread() const;
   /// Reads what already lies in the stderr pipe, so that a task's last words are in its log before its end is
   /// told.
   void drain_stderr();

@@ -66,6 +66,18 @@ class Lines(BadAgents):
         self.assertEqual(len(worker), 1)  # all of it by one worker
         self.assertGreaterEqual(worker[0]["noiseLines"], len(noise) - 1)
 
+    def test_a_breaker_is_answered_and_shared_by_all_workers(self):
+        daemon = self.start(many_puppets(2), circuit_breakers={"failures": 3, "backoff": ["60s"]})
+        ask = "about('BREAKER', name='api', op='acquire')\nanswer = until('BREAKER')\n"
+        report = "about('BREAKER', name='api', op='failure')\n"
+        first = daemon.run("puppet0", (ask + report) * 3 + ask + "done(answer)")
+        self.assertEqual((first["result"]["name"], first["result"]["allow"]), ("api", False))
+        other = daemon.run("puppet1", ask + "done(answer)")
+        self.assertFalse(other["result"]["allow"])
+        self.assertGreater(other["result"]["retryAfterMs"], 50000)
+        unknown = daemon.run("puppet1", "about('BREAKER', name='x' * 1000, op='acquire')\ndone(until('BREAKER')['allow'])")
+        self.assertTrue(unknown["result"])
+
     def test_noise_is_in_the_log(self):
         daemon = self.start()
         task = daemon.run("puppet", "print('progress bar 10 %')\nprint('{not json}', flush=True)\ndone()")
@@ -78,12 +90,15 @@ class Lines(BadAgents):
             "taskId is a list": """{"type":"COMPLETE","taskId":[1]}""",
             "no data": """{"type":"CHUNK","taskId":"%s"}""",
             "bad base64": """{"type":"CHUNK","taskId":"%s","data":"!!!","encoding":"base64"}""",
+            "NaN in the answer": """{"type":"COMPLETE","taskId":"%s","result":NaN}""",
+            "bytes in the answer": """{"type": "FAILED","taskId":"%s","error":"\udcff"}""",
+            "half an answer": """  {"type":"COMPLETE","taskId":"%s","result":""",
             "unknown encoding": """{"type":"CHUNK","taskId":"%s","data":"x","encoding":"rot13"}""",
         }
         daemon = self.start(many_puppets(len(cases)))
         for n, (name, line) in enumerate(cases.items()):
             with self.subTest(name):
-                code = f"raw({line!r}.replace('%s', id) + '\\n')\ntime.sleep(300)"
+                code = f"raw(({line!r}.replace('%s', id) + '\\n').encode(errors='surrogateescape'))\ntime.sleep(300)"
                 self.fails(daemon, f"puppet{n}", code, reason="protocol_error", timeout="20s")
 
     def test_nesting_of_100000_levels_is_a_protocol_error(self):

@@ -404,6 +404,22 @@ class Named(Exec):
         self.assertEqual((task["state"], task["result"]), ("completed", "{a}-$HOME"))
         self.assertEqual(daemon.run("exec", {"command": ["cat"]})["result"], "")  # the payload is not its input
 
+    def test_they_run_where_the_client_says_under_its_cap(self):
+        daemon = self.start(exec={"allow": True})
+        where = daemon.run("exec", {"command": ["pwd"], "cwd": "/usr/share"})
+        self.assertEqual(where["result"], "/usr/share\n")
+        gone = daemon.run("exec", {"command": ["pwd"], "cwd": "/nowhere"})
+        self.assertEqual((gone["state"], gone["error"]["reason"]), ("failed", "spawn_failed"))
+        self.assertIn("/nowhere", gone["error"]["message"])
+        greedy = {"command": [PYTHON, "-c", "x = b'x' * (100 << 20); print(len(x))"]}
+        self.assertEqual(daemon.run("exec", greedy)["state"], "completed")
+        capped = daemon.run("exec", {**greedy, "memoryLimitBytes": 50 * MIB})
+        self.assertEqual((capped["state"], capped["error"]["reason"]), ("failed", "memory_cap"))
+        self.assertIn("50MiB", capped["error"]["message"])
+        self.assertEqual(daemon.run("exec", greedy)["state"], "completed")  # not on that worker
+        large = daemon.submit("exec", {"command": ["true"], "memoryLimitBytes": 2 << 30})
+        self.assertEqual((large.status, large.json["error"]["code"]), (422, "invalid_task"))
+
     def test_wrong_commands_are_refused(self):
         daemon = self.start(exec={"allow": True})
         for payload in (None, {}, "ls", ["ls"], {"command": "ls"}, {"command": []}, {"command": [1]}, {"command": ["a\0b"]}):

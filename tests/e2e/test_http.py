@@ -165,6 +165,9 @@ class Malformed(Http):
                 self.assertEqual((status, json.loads(body)["error"]["code"]), (413, "payload_too_large"))
         self.assertEqual(daemon.submit("puppet", "done()" + " " * 10000).status, 202)
         self.assertEqual(daemon.submit("puppet", "done()" + " " * 11000).status, 413)
+        daemon.write_config(settings(gateway={"max_body": "20KiB"}))
+        self.assertIn("gateway.max_body", daemon.request("POST", "/v1/reload").json["live"])
+        self.assertEqual(daemon.submit("puppet", "done()" + " " * 11000).status, 202)
         self.alive(daemon)
 
     def test_a_client_that_sends_its_whole_body_still_reads_the_413(self):

@@ -11,14 +11,16 @@ namespace {
 using namespace std::chrono_literals;
 using enum WorkerView::Standing;
 
+constexpr Bytes own_limit = mebibytes(64);
+
 WorkerView idle_worker(std::string id, std::string agent, Duration since = 0s) {
-  return {std::move(id), std::move(agent), idle, 0, TimePoint(since)};
+  return {std::move(id), std::move(agent), own_limit, idle, 0, TimePoint(since)};
 }
 WorkerView busy_worker(std::string id, std::string agent, int free_slots = 0) {
-  return {std::move(id), std::move(agent), busy, free_slots, {}};
+  return {std::move(id), std::move(agent), own_limit, busy, free_slots, {}};
 }
 WorkerView worker_that_is(WorkerView::Standing standing, std::string id, std::string agent) {
-  return {std::move(id), std::move(agent), standing, 1, {}};
+  return {std::move(id), std::move(agent), own_limit, standing, 1, {}};
 }
 
 std::string text_of(const Placement& placement) {
@@ -71,8 +73,16 @@ TEST_CASE("a task of agent a goes to the best place there is") {
   };
   for (const auto& row : table) {
     CAPTURE(row.why);
-    CHECK(text_of(place("a", row.workers, row.max_workers)) == row.answer);
+    CHECK(text_of(place({"a", own_limit}, row.workers, row.max_workers)) == row.answer);
   }
+}
+
+TEST_CASE("a worker with another limit is as good as another agent's") {
+  const std::vector<WorkerView> workers = {idle_worker("1", "a")};
+  const WantedWorker larger{"a", mebibytes(65)};
+  CHECK(text_of(place(larger, workers, 2)) == "spawn");
+  CHECK(text_of(place(larger, workers, 1)) == "yield 1");
+  CHECK(text_of(place(larger, std::vector{busy_worker("1", "a", 3)}, 1)) == "wait");
 }
 
 }  // namespace

@@ -92,9 +92,10 @@ TEST_CASE("an exec agent gets a host, which holds its own tree") {
 
 TEST_CASE("fields of the payload are filled in once, inside their argument") {
   const AgentConfig agent = agent_with({"cmd", "--to={name}", "{n}{n}", "{{x}}", "{list}", "{flag}"});
-  const auto argv = fill_command(agent, R"j({"name":"{n} $(rm)","n":7,"list":[1,"a"],"flag":true})j");
-  REQUIRE(argv.has_value());
-  CHECK(*argv == std::vector<std::string>{"cmd", "--to={n} $(rm)", "77", "{x}", R"([1,"a"])", "true"});
+  const auto command = fill_command(agent, R"j({"name":"{n} $(rm)","n":7,"list":[1,"a"],"flag":true})j");
+  REQUIRE(command.has_value());
+  CHECK(command->argv ==
+        std::vector<std::string>{"cmd", "--to={n} $(rm)", "77", "{x}", R"([1,"a"])", "true"});
 }
 
 TEST_CASE("what cannot be filled in is refused with the field's name") {
@@ -111,8 +112,18 @@ TEST_CASE("what cannot be filled in is refused with the field's name") {
 TEST_CASE("the built-in agent takes its command from the payload") {
   AgentConfig agent = agent_with({});
   agent.name = command_agent;
-  CHECK(*fill_command(agent, R"({"command":["echo","{x}"]})") == std::vector<std::string>{"echo", "{x}"});
-  for (const char* payload : {"", "{}", R"({"command":[]})", R"({"command":"ls"})", R"({"command":[1]})"}) {
+  CHECK(fill_command(agent, R"({"command":["echo","{x}"]})")->argv ==
+        std::vector<std::string>{"echo", "{x}"});
+  const auto placed = fill_command(agent, R"({"command":["a"],"cwd":"/tmp","memoryLimitBytes":1048576})");
+  REQUIRE(placed.has_value());
+  CHECK(placed->cwd == "/tmp");
+  CHECK(placed->memory_limit == mebibytes(1));
+  for (const char* payload :
+       {"", "{}", R"({"command":[]})", R"({"command":"ls"})", R"({"command":[1]})",
+        R"({"command":["a"],"cwd":"tmp"})", R"({"command":["a"],"cwd":1})",
+        R"({"command":["a"],"cwd":"/\u0000"})", R"({"command":["a"],"memoryLimitBytes":1000})",
+        R"({"command":["a"],"memoryLimitBytes":"1GiB"})", R"({"command":["a"],"memoryLimitBytes":1e9})",
+        R"({"command":["a"],"memoryLimitBytes":18446744073709551615})"}) {
     CAPTURE(payload);
     CHECK_FALSE(fill_command(agent, payload).has_value());
   }
