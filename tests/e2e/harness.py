@@ -24,6 +24,12 @@ MIB = 1024 * 1024
 PATIENCE = float(os.environ.get("KURULTAI_TEST_PATIENCE", "1"))
 
 
+def is_instrumented():
+    """Whether the programs carry a sanitizer, with which figures of their own memory mean something else."""
+    with open(os.path.join(BIN, "kurultaid"), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def wait_until(condition, what, timeout=10.0):
     """Polls until `condition()` is true and returns its value; fails the test with `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout * PATIENCE

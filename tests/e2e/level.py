@@ -214,12 +214,6 @@ def worker_of(daemon, agent):
     return None
 
 
-def is_instrumented():
-    """Whether the programs carry a sanitizer, with which figures of their own memory mean nothing."""
-    with open(os.path.join(harness.BIN, "kurultaid"), "rb") as file:
-        return b"__asan_init" in file.read()
-
-
 # A task that holds as much memory as a file says, so that a test moves memory up and down at will. The file holds
 # {"mib": N} and at last {"end": true}; the payload {"file": PATH} and what else it is to do:
 #   "on_preempt": "answer" (gives its memory back and says PREEMPTED with a checkpoint; the default) or "ignore"

@@ -7,7 +7,7 @@ import unittest
 
 import harness
 from harness import E2E, MIB, agent_command, marked_processes, wait_until
-from puppet import SLACK, Gate, Later, has_groups, puppet, settings, supervisor_rss
+from puppet import KEPT, Gate, Later, has_groups, puppet, settings, supervisor_rss
 
 ECHO = agent_command("say({'type':'READY','protocol':1})\n"
                      "while True:\n t=task(); say({'type':'COMPLETE','taskId':t['taskId'],'result':t.get('payload')})")
@@ -128,7 +128,7 @@ class Lines(BadAgents):
         daemon = self.start()
         self.fails(daemon, "puppet", "raw('x' * 5000000)\ntime.sleep(300)", reason="protocol_error", says="max_line")
         self.fails(daemon, "puppet", "while True: raw('x' * 100000)", reason="protocol_error", says="max_line")
-        self.assertLess(supervisor_rss(daemon), 64 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon), 64 * MIB + KEPT)
 
     def test_the_limit_of_a_line_can_be_set(self):
         daemon = self.start(ipc={"max_line": "4KiB"})
@@ -368,7 +368,7 @@ class Floods(BadAgents):
         task = flood.result(200)
         self.assertEqual((task["state"], task["result"]), ("completed", "after it all"), task)
         self.assertLess(longest, 5 * harness.PATIENCE)
-        self.assertLess(supervisor_rss(daemon) - before, 32 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon) - before, 32 * MIB + KEPT)
         self.assertLessEqual(len(daemon.get(f"/v1/tasks/{task['taskId']}/logs").body), 64 * 1024)
         self.healthy(daemon)
 
@@ -393,7 +393,7 @@ class Floods(BadAgents):
             "for i in range(200000): sys.stdout.write('{\"type\":\"BREAKER\",\"name\":\"x\",\"op\":\"acquire\"}\\n')\n"
             "sys.stdout.flush(); say({'type':'COMPLETE','taskId':t['taskId']})\ntime.sleep(300)"), "grace": "200ms"}})
         self.assertEqual(daemon.run("asks")["state"], "completed")
-        self.assertLess(supervisor_rss(daemon), 64 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon), 64 * MIB + KEPT)
         self.healthy(daemon)
 
 

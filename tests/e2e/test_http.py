@@ -11,7 +11,7 @@ import unittest
 
 import harness
 from harness import E2E, MIB, wait_until
-from puppet import SLACK, EventStream, Gate, Later, open_files, puppet, settings, supervisor_rss
+from puppet import KEPT, EventStream, Gate, Later, open_files, puppet, settings, supervisor_rss
 
 HOST = b"Host: localhost\r\n"
 
@@ -151,7 +151,7 @@ class Malformed(Http):
         with self.assertRaises(OSError):
             while time.monotonic() - started < 30 * harness.PATIENCE:
                 connection.send(b"X: y\r\n" * 100)
-        self.assertLess(supervisor_rss(daemon) - before, 4 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon) - before, 4 * MIB + KEPT)
         self.alive(daemon)
 
     def test_a_body_above_the_limit_is_413(self):
@@ -478,7 +478,7 @@ class Clients(Http):
         before = supervisor_rss(daemon)
         connection = self.raw(daemon, f"GET /v1/tasks/{task_id}/result HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         time.sleep(0.5)
-        self.assertLess(supervisor_rss(daemon) - before, 8 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon) - before, 8 * MIB + KEPT)
         self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
         while connection.file.readline() != b"\r\n":
             pass
@@ -558,7 +558,7 @@ class Clients(Http):
         before = supervisor_rss(daemon)
         task = daemon.run("puppet", "for i in range(20000): about('PROGRESS', percent=i % 100, message='m' * 900)\ndone(1)")
         self.assertEqual(task["state"], "completed")
-        self.assertLess(supervisor_rss(daemon) - before, 24 * MIB * SLACK)
+        self.assertLess(supervisor_rss(daemon) - before, 24 * MIB + KEPT)
         connection.close()
         with EventStream(daemon) as stream:
             daemon.run("puppet", "done()")

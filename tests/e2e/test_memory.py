@@ -302,7 +302,8 @@ class Accounting(LevelE2E):
         self.assertEqual(now["hysteresis"], 0.1)
         self.assertEqual(now["over"], [])
         self.assertEqual(now["swapBytes"], 0)
-        self.assertGreater(now["supervisor"]["heapUsedBytes"], 0)
+        if not harness.is_instrumented():  # its allocator takes the place of the one whose figures these are
+            self.assertGreater(now["supervisor"]["heapUsedBytes"], 0)
         self.assertGreaterEqual(now["supervisor"]["heapTotalBytes"], now["supervisor"]["heapUsedBytes"])
         by_agent = {worker["agent"]: worker for worker in now["workers"]}
         self.assertEqual(set(by_agent), {"balloon", "neighbour"})
@@ -326,7 +327,7 @@ class Accounting(LevelE2E):
         self.assertIsNotNone(daemon.metric("kurultai_worker_memory_bytes", worker=worker["workerId"], agent="neighbour"))
 
     def test_the_supervisor_itself_is_small(self):
-        if level.is_instrumented():
+        if harness.is_instrumented():
             self.skipTest("the programs carry a sanitizer")
         daemon = self.daemon(config({"neighbour": jsonl(ECHO)}))
         for _ in range(50):
