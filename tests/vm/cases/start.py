@@ -21,6 +21,7 @@ CONFIG = {
     "workers": {"max": 2, "memory_limit": "64MiB", "memory_warning": "48MiB"},
     "agents": {
         "leak": {"protocol": "exec", "command": LEAK},
+        "sleep": {"protocol": "exec", "command": ["sleep", "600"]},
         "where": {"protocol": "exec", "command": ["sh", "-c", "id -u; cat /proc/self/cgroup"]},
     },
 }

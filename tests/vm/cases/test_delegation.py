@@ -39,6 +39,7 @@ class DelegationTest(start.harness.E2E):
         self.assertEqual(health["guarantee"], "cgroup2", health)
         supervisor = pathlib.Path(f"/proc/{daemon.pid}/cgroup").read_text()
         self.assertTrue(supervisor.startswith("0::/handed-over/"), supervisor)  # in a leaf, not in the group itself
+        self.assertEqual(os.stat(f"/proc/{daemon.pid}").st_uid, start.USER)
 
     def test_his_workers_run_as_him_in_groups_below_it(self):
         task = self.hand_over().run("where")
@@ -52,6 +53,15 @@ class DelegationTest(start.harness.E2E):
         task = daemon.run("leak")
         self.assertEqual((task["state"], task["error"]["reason"]), ("failed", "memory_cap"), task)
         self.assertEqual(daemon.get("/health").status, 200)
+
+    def test_his_guardian_clears_his_group_when_the_supervisor_is_killed(self):
+        daemon = self.hand_over()
+        instance = daemon.instance
+        daemon.wait_state(daemon.start("sleep"), "running")
+        self.assertNotEqual(start.harness.group_dirs(instance), [])
+        daemon.kill()
+        left = lambda: start.harness.group_dirs(instance) + start.harness.marked_processes(instance)
+        start.harness.wait_until(lambda: not left(), "his groups and processes are gone", 3)
 
     def test_without_a_group_of_his_own_the_guarantee_is_less_and_says_why(self):
         daemon = start.started_by(self, AS_USER)
