@@ -1,4 +1,5 @@
-// One worker's life with real processes (plain shells in place of kurultai-worker) and a fake group around them.
+// One worker's life with real processes (plain shells in place of kurultai-worker) and a fake group around
+// them.
 #include "supervisor/workers/worker.h"
 
 #include <doctest/doctest.h>
@@ -60,9 +61,11 @@ struct Life : WorkerListener {
   WorkerEnd live(const std::string& script, std::size_t max_line = 1000) {
     agent.name = "a";
     agent.command = {"script"};
-    WorkerSpec spec{"w1", std::make_shared<const AgentConfig>(agent), mebibytes(100), mebibytes(50), max_line, 1};
-    worker = std::make_unique<Worker>(loop, std::move(spec), std::make_unique<FakeGroup>(kernel),
-                                      uv::SpawnOptions{{"/bin/sh", "-c", script}, {"PATH=/usr/bin:/bin"}}, *this);
+    WorkerSpec spec{"w1", std::make_shared<const AgentConfig>(agent), mebibytes(100), mebibytes(50), max_line,
+                    1};
+    worker =
+        std::make_unique<Worker>(loop, std::move(spec), std::make_unique<FakeGroup>(kernel),
+                                 uv::SpawnOptions{{"/bin/sh", "-c", script}, {"PATH=/usr/bin:/bin"}}, *this);
     loop.run();
     REQUIRE(gone == 1);
     CHECK(worker->state() == Worker::State::gone);
@@ -79,7 +82,9 @@ struct Life : WorkerListener {
     said.push_back(std::move(message));
     when_said(speaker);
   }
-  void worker_logged(Worker&, std::string_view text, bool is_noise) override { (is_noise ? noise : log) += text; }
+  void worker_logged(Worker&, std::string_view text, bool is_noise) override {
+    (is_noise ? noise : log) += text;
+  }
   void worker_oom(Worker&) override {}
   void worker_swept(Worker&, int) override {}
   void worker_ending(Worker&) override {}
@@ -106,7 +111,9 @@ TEST_CASE("a worker says READY, takes a task, answers, and ends when its input d
     CHECK(worker.tasks_done() == 1);
     worker.end(std::chrono::seconds(30));
   };
-  const WorkerEnd end = life.live(ready_line + R"(read hello; read ping; echo "$hello" >&2; echo '{"type":"PONG","seq":7}'; cat >/dev/null; exit 3)");
+  const WorkerEnd end = life.live(
+      ready_line +
+      R"(read hello; read ping; echo "$hello" >&2; echo '{"type":"PONG","seq":7}'; cat >/dev/null; exit 3)");
   CHECK(life.ready);
   REQUIRE(life.said.size() == 1);
   CHECK(std::get<Pong>(life.said[0]).seq == 7);
@@ -122,7 +129,9 @@ TEST_CASE("what is no message is log and counted, what is unknown is counted") {
     CHECK(worker.unknown_messages == 1);
     worker.kill();
   };
-  const WorkerEnd end = life.live(ready_line + R"(echo hello; echo '{"no":1}'; echo '{"type":"NEW"}'; echo '{"type":"PONG","seq":1}'; sleep 100)");
+  const WorkerEnd end = life.live(
+      ready_line +
+      R"(echo hello; echo '{"no":1}'; echo '{"type":"NEW"}'; echo '{"type":"PONG","seq":1}'; sleep 100)");
   CHECK(life.noise == "hello\n{\"no\":1}\n");
   CHECK(end.cause == WorkerEnd::Cause::asked);
   CHECK(end.signal == SIGKILL);
@@ -221,7 +230,8 @@ TEST_CASE("readings raise the peak, and the warning is told once for each time i
 TEST_CASE("a program that is not there is a start that failed, told in a later turn") {
   Life life;
   life.agent.name = "a";
-  WorkerSpec spec{"w1", std::make_shared<const AgentConfig>(life.agent), mebibytes(100), mebibytes(50), 1000, 1};
+  WorkerSpec spec{"w1", std::make_shared<const AgentConfig>(life.agent), mebibytes(100), mebibytes(50), 1000,
+                  1};
   Worker worker(life.loop, std::move(spec), std::make_unique<FakeGroup>(life.kernel),
                 uv::SpawnOptions{{"/nonexistent"}, {}}, life);
   CHECK(life.gone == 0);
