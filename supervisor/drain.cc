@@ -30,6 +30,7 @@ void Dispatcher::check_drained() {
   if (!runs_.empty() && !out_of_time)
     return drain_timer_.start(std::chrono::ceil<Duration>(drain_until_ - now));
   std::vector<std::string> running;  // a run that is stopped may leave the map at once
+  running.reserve(runs_.size());
   for (const auto& [id, run] : runs_) running.push_back(id);
   for (const std::string& id : running) {
     const auto run = runs_.find(id);

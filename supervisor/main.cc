@@ -64,7 +64,7 @@ Bytes reserve() {
 
 class Supervisor {
  public:
-  Supervisor(const Options& options, std::shared_ptr<const Config> config, StateDirectory state,
+  Supervisor(const Options& options, std::shared_ptr<const Config> config, const StateDirectory& state,
              std::string token, Controller& controller, Bytes machine)
       : options_(options),
         config_(std::move(config)),
@@ -154,7 +154,7 @@ class Supervisor {
   ConfigResult<ConfigChange> reload() {
     auto fresh = read_config(options_);
     if (!fresh) return std::unexpected(fresh.error());
-    const ConfigChange change = compare(*config_, *fresh);
+    ConfigChange change = compare(*config_, *fresh);
     // What needs a restart stays as it is, so that `config show` tells what is in effect.
     fresh->memory.cgroup_parent = config_->memory.cgroup_parent;
     const Bytes max_body = fresh->gateway.max_body;

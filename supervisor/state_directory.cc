@@ -87,7 +87,9 @@ Result<void> refuse_foreign(const std::string& path) {
   for (const char* own : {"/lock", "/instance", "/token"}) {
     if (fs::exists(path + own, error)) return {};
   }
-  const bool is_private = (fs::status(path, error).permissions() & fs::perms(077)) == fs::perms::none;
+  const fs::perms of_others =
+      fs::status(path, error).permissions() & (fs::perms::group_all | fs::perms::others_all);
+  const bool is_private = of_others == fs::perms::none;
   if (is_private && !fs::exists(path + "/spool", error)) return {};
   return failure("state directory " + path + ": serves another purpose; choose another with --state-dir");
 }
@@ -118,7 +120,7 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
 
 Result<std::string> read_or_make_token(const std::string& file) {
   if (::access(file.c_str(), F_OK) == 0) return read_word(file);
-  const std::string token = random_hex(32);
+  std::string token = random_hex(32);
   if (auto written = write_private(file, token + "\n"); !written) return std::unexpected(written.error());
   return token;
 }

@@ -119,7 +119,8 @@ void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
   // Strangers must not be able to fill the supervisor's memory with bodies.
   if (over_tcp) limits.may_send_body = [this](const HttpRequest& request) { return has_token(request); };
   connections_.push_back(std::make_unique<HttpConnection>(
-      loop_, std::move(stream), over_tcp, limits, [this](auto exchange) { handle(exchange); },
+      loop_, std::move(stream), over_tcp, std::move(limits),
+      [this](const auto& exchange) { handle(exchange); },
       [this](HttpConnection& closed) {
         uv::defer(loop_, [this, guard = std::weak_ptr(alive_), gone = &closed] {
           if (guard.expired()) return;

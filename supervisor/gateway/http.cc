@@ -204,7 +204,7 @@ HttpConnection::HttpConnection(uv::Loop& loop, std::unique_ptr<uv::Stream> strea
     : loop_(loop),
       stream_(std::move(stream)),
       over_tcp_(over_tcp),
-      limits_(limits),
+      limits_(std::move(limits)),
       on_request_(std::move(on_request)),
       on_closed_(std::move(on_closed)),
       parser_(std::make_unique<Parser>(*this)),

@@ -71,7 +71,8 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
     argv.emplace_back("--");
     argv.insert(argv.end(), agent.command.begin(), agent.command.end());
   }
-  for (const auto& [name, value] : environment_of(input)) options.environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : environment_of(input))
+    options.environment.emplace_back(name).append("=").append(value);
   return options;
 }
 

@@ -98,6 +98,7 @@ Child start_piped(const std::vector<std::string>& command) {
   ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
   ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   Child child;
@@ -118,7 +119,7 @@ class Connection {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    connected_ = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    connected_ = fd_ >= 0 && ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   }
   ~Connection() { ::close(fd_); }
   Connection(const Connection&) = delete;
@@ -181,6 +182,7 @@ struct Supervisor {
                                       "--log-level",
                                       "error"};
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     if (::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0)
@@ -230,13 +232,16 @@ void round_trip(const Supervisor& supervisor, int rounds) {
       percentile(ours, 0.5) / percentile(floor, 0.5));
 }
 
+constexpr int lane_count = 2;  // as many at a time, in both rates
+
 double bare_rate(int count) {
   const auto start = Clock::now();
   std::vector<std::thread> lanes;
-  for (int lane = 0; lane < 2; ++lane) {
+  lanes.reserve(lane_count);
+  for (int lane = 0; lane < lane_count; ++lane) {
     lanes.emplace_back([count] {
       std::array<char*, 2> argv = {const_cast<char*>("/bin/true"), nullptr};
-      for (int i = 0; i < count / 2; ++i) {
+      for (int i = 0; i < count / lane_count; ++i) {
         pid_t pid = 0;
         ::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ);
         ::waitpid(pid, nullptr, 0);
@@ -250,10 +255,11 @@ double bare_rate(int count) {
 double task_rate(const Supervisor& supervisor, int count) {
   const auto start = Clock::now();
   std::vector<std::thread> lanes;
-  for (int lane = 0; lane < 2; ++lane) {
+  lanes.reserve(lane_count);
+  for (int lane = 0; lane < lane_count; ++lane) {
     lanes.emplace_back([&supervisor, count] {
       Connection connection(supervisor.socket());
-      for (int i = 0; i < count / 2; ++i) connection.run("true");
+      for (int i = 0; i < count / lane_count; ++i) connection.run("true");
     });
   }
   for (auto& lane : lanes) lane.join();
