@@ -9,6 +9,7 @@
 
 #include "supervisor/memory/cgroup.h"
 #include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/cpu_time.h"
 #include "supervisor/memory/group_tree.h"
 
 namespace kurultai {
@@ -140,11 +141,21 @@ class Group1 : public CgroupGroup {
   bool closed_ = false;
 };
 
+Result<std::vector<ProcessState>> living_below(const std::string& proc_root, const std::string& directory) {
+  const auto inside = processes_below(directory);
+  if (!inside) return std::unexpected(inside.error());
+  std::vector<ProcessState> living;
+  for (const int pid : *inside)
+    if (auto process = read_process(proc_root, pid)) living.push_back(*process);  // else gone meanwhile
+  return living;
+}
+
 class Controller1 : public CgroupController {
  public:
   Controller1(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
-              std::string explanation)
-      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(explanation)) {}
+              std::string proc_root, std::string explanation)
+      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(explanation)),
+        proc_root_(std::move(proc_root)) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
@@ -155,6 +166,14 @@ class Controller1 : public CgroupController {
     auto group = furnish(name, *directories, limits);
     if (!group) retire(name, *directories);
     return group;
+  }
+
+  // A cpuacct group for each worker would be exact, and one more mkdir, join and rmdir for each process
+  // started.
+  std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
+    return [proc_root = proc_root_, workers = memory_paths().workers] {
+      return cpu_time_of_workers([&] { return living_below(proc_root, workers); });
+    };
   }
 
   Result<int> watch(const std::vector<Bytes>& marks) override {
@@ -190,6 +209,7 @@ class Controller1 : public CgroupController {
     return std::make_unique<Group1>(*this, name, directories, *charge, std::move(*oom), limits.processes);
   }
 
+  std::string proc_root_;
   std::vector<Bytes> marks_;
   Fd watched_;   // closing it unregisters it
   Fd replaced_;  // whoever polls it needs it open until he has heard of the new one
@@ -263,7 +283,7 @@ Result<std::unique_ptr<Controller>> make_cgroup1(const ControllerOptions& option
     explanation += "; numbers of processes are not limited: " + pids.error().message;
   explanation += remark;
   return std::make_unique<Controller1>(std::move(made), std::move(seated->seat), std::move(seated->total),
-                                       std::move(explanation));
+                                       options.proc_root, std::move(explanation));
 }
 
 }  // namespace kurultai

@@ -144,6 +144,17 @@ class Controller2 : public CgroupController {
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
 
+  /// cpu.stat is there without the cpu controller, and keeps what removed groups below have used.
+  std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
+    return [file = memory_paths().workers + "/cpu.stat"]() -> Result<std::chrono::microseconds> {
+      const auto text = read_file(file);
+      if (!text) return std::unexpected(text.error());
+      const auto used = flat_number(*text, "usage_usec", file);
+      if (!used) return std::unexpected(used.error());
+      return std::chrono::microseconds(*used);
+    };
+  }
+
   Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) override {
     auto directories = make_directories(name);
     if (!directories) return std::unexpected(directories.error());

@@ -3,6 +3,7 @@
 // start. All calls are made on the loop thread and cost microseconds, except where it says "on a thread".
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -100,6 +101,11 @@ class Controller {
   /// job owns what it needs, so groups may come and go meanwhile.
   virtual bool slow() const = 0;
   virtual std::function<Result<WorkersReading>()> reading_job(bool each_group) const = 0;
+
+  /// A job for a thread: the CPU time of all workers that are and were. Owns what it needs, like
+  /// reading_job's. Where the kernel keeps no counter of it (v1, rlimit) what nobody waited for is missing,
+  /// so it may fall a little.
+  virtual std::function<Result<std::chrono::microseconds>()> cpu_job() const = 0;
 
   /// Asks the kernel for a wake-up whenever the workers' raw charge crosses one of `marks`, either way;
   /// replaces the marks asked for before. Returns an eventfd to poll, owned by the Controller, or -1 where

@@ -129,6 +129,7 @@ class ChildFinder {
 bool is_gone(const Error& error) { return error.code == ENOENT || error.code == ESRCH; }
 
 Result<ProcessState> parse_stat(std::string_view text, const std::string& file) {
+  static const long ticks_per_second = ::sysconf(_SC_CLK_TCK);
   // PID (COMM) STATE PPID …: COMM may hold anything, blanks and brackets too, so look for its end from
   // behind.
   const auto damaged = [&] { return failure(file + ": not a process's stat line"); };
@@ -140,7 +141,13 @@ Result<ProcessState> parse_stat(std::string_view text, const std::string& file) 
   text.remove_prefix(name_end + 3);
   for (int* number : {&process.parent, &process.group, &process.session})
     if (!take_number(text, *number)) return damaged();
-  for (int field = 7; field < 20; ++field) skip_word(text);
+  for (int field = 7; field < 14; ++field) skip_word(text);
+  for (int field = 14; field < 18; ++field) {  // utime, stime, cutime, cstime
+    std::int64_t ticks = 0;
+    if (!take_number(text, ticks)) return damaged();
+    process.cpu += std::chrono::microseconds(ticks * (1000000 / ticks_per_second));
+  }
+  for (int field = 18; field < 20; ++field) skip_word(text);
   if (!take_number(text, process.threads)) return damaged();  // field 20
   skip_word(text);
   if (!take_number(text, process.id.start)) return damaged();  // field 22

@@ -2,6 +2,7 @@
 // those that are gone are skipped, every other failure is an error. No state; any thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@ struct ProcessState {
   int threads = 1;
   int group = 0;    // process group
   int session = 0;  // every process of a session descends from its leader, who has this number
+  std::chrono::microseconds cpu{};  // its own, and that of the children it has waited for
   /// Ended, perhaps not yet waited for. A leader that ended before its threads shows Z too, but lives.
   bool is_dead() const { return state == 'X' || (state == 'Z' && threads <= 1); }
 };

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/cpu_time.h"
 #include "supervisor/memory/sweep.h"
 
 namespace kurultai {
@@ -81,6 +82,17 @@ bool is_swap_on(const std::string& proc_root) {
 }
 
 bool is_near(Bytes reading, Bytes limit) { return limit.count > 0 && reading.count >= limit.count / 2; }
+
+Result<std::vector<ProcessState>> living_in(const std::string& proc_root,
+                                            const std::vector<TreeRequest>& requests) {
+  std::vector<ProcessState> living;
+  for (const TreeRequest& request : requests) {
+    const auto processes = request.tree.walk(proc_root);
+    if (!processes) return processes;
+    living.insert(living.end(), processes->begin(), processes->end());
+  }
+  return living;
+}
 
 class RlimitController;
 
@@ -158,13 +170,16 @@ class RlimitController : public Controller {
   }
 
   std::function<Result<WorkersReading>()> reading_job(bool each_group) const override {
-    std::vector<TreeRequest> requests;
-    requests.reserve(groups_.size());
-    for (const RlimitGroup* group : groups_) requests.push_back(group->request());
-    return [proc_root = proc_root_, requests = std::move(requests), budget = budget_, each_group] {
+    return [proc_root = proc_root_, requests = requests(), budget = budget_, each_group] {
       auto reading = read_trees(proc_root, requests, budget);
       if (reading && !each_group) reading->groups.clear();
       return reading;
+    };
+  }
+
+  std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
+    return [proc_root = proc_root_, requests = requests()] {
+      return cpu_time_of_workers([&] { return living_in(proc_root, requests); });
     };
   }
 
@@ -174,6 +189,13 @@ class RlimitController : public Controller {
   Result<std::vector<ProcessId>> marked_for(const RlimitGroup* group) const;
 
  private:
+  std::vector<TreeRequest> requests() const {
+    std::vector<TreeRequest> requests;
+    requests.reserve(groups_.size());
+    for (const RlimitGroup* group : groups_) requests.push_back(group->request());
+    return requests;
+  }
+
   std::string proc_root_;
   std::string instance_;
   std::string explanation_;

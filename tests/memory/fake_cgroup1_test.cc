@@ -50,6 +50,16 @@ class FakeMachine {
 
 }  // namespace
 
+TEST_CASE("CPU time on version 1 is that of the living processes and of the children that ended") {
+  const FakeMachine machine;
+  const auto controller = machine.make().value();
+  const auto job = controller->cpu_job();
+  const auto before = job().value();
+  machine.tree.write(machine.w1 + "/cgroup.procs", "18580\n18581\n");  // the second is gone
+  machine.tree.write("proc/18580/stat", fixture("proc/stat"));
+  CHECK(job().value() - before == std::chrono::milliseconds(80));  // 8 ticks
+}
+
 TEST_CASE("on a hybrid machine version 1 is chosen and the supervisor sits in its leaf") {
   const FakeMachine machine;
   const auto controller = choose_controller(machine.options());

@@ -102,6 +102,19 @@ TEST_CASE("a reading of version 2 is the charge less inactive file pages plus sw
   CHECK(controller->reading_job(true)()->groups.size() == 1);
 }
 
+TEST_CASE("CPU time on version 2 is the workers' group's own counter") {
+  const FakeMachine machine;
+  const auto controller = machine.make().value();
+  const auto job = controller->cpu_job();
+  machine.tree.write(machine.top + "/workers/cpu.stat",
+                     "usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n");
+  CHECK(job().value() == std::chrono::microseconds(1234567));
+  machine.tree.write(machine.top + "/workers/cpu.stat", "user_usec 1000000\n");
+  CHECK_FALSE(job().has_value());
+  machine.tree.remove(machine.top + "/workers/cpu.stat");
+  CHECK_FALSE(job().has_value());
+}
+
 TEST_CASE("older kernels lack some files of version 2") {
   const FakeMachine machine;
   const auto controller = machine.make().value();

@@ -1,9 +1,11 @@
 #include "supervisor/memory/proc.h"
+#include "supervisor/memory/cpu_time.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <thread>
 
 #include "tests/memory/support.h"
@@ -43,7 +45,25 @@ TEST_CASE("a captured stat line is understood though the name holds brackets and
   CHECK(process->state == 'S');
   CHECK(process->parent == 18571);
   CHECK(process->threads == 1);
+  CHECK(process->cpu == std::chrono::microseconds(8 * (1000000 / ::sysconf(_SC_CLK_TCK))));  // 2 + 3 + 2 + 1
   CHECK_FALSE(process->is_dead());
+}
+
+TEST_CASE("CPU time of workers: the living as they are listed, and children that ended") {
+  using std::chrono::microseconds;
+  const auto nobody = [] { return std::vector<ProcessState>(); };
+  const microseconds ended = cpu_time_of_workers(nobody).value();
+  ProcessState one, two;
+  one.cpu = microseconds(300);
+  two.cpu = microseconds(40);
+  CHECK(cpu_time_of_workers([&] { return std::vector{one, two}; }).value() - ended == microseconds(340));
+  CHECK(cpu_time_of_workers([] { return failure("no list"); }).error().message == "no list");
+
+  Child([] {
+    while (::clock() < CLOCKS_PER_SEC / 100) {
+    }
+  }).wait();
+  CHECK(cpu_time_of_workers(nobody).value() > ended);
 }
 
 TEST_CASE("a damaged stat line is an error") {

@@ -205,6 +205,7 @@ TEST_CASE("a real tree is found though it left its session and its parent, and d
   CHECK(reading->groups.size() == 1);
   CHECK(reading->total.used > kibibytes(100));
   CHECK(controller->reading_job(false)()->groups.empty());
+  CHECK(controller->cpu_job()().has_value());
 
   group->signal_all(SIGTERM);  // not to the launcher
   CHECK(eventually([&] { return group->processes().value() == std::vector{launcher.pid()}; }));

@@ -51,6 +51,9 @@ struct FakeController : Controller {
   std::function<Result<WorkersReading>()> reading_job(bool) const override {
     return [] { return WorkersReading{}; };
   }
+  std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
+    return [] { return std::chrono::microseconds(0); };
+  }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
   std::vector<std::string> group_paths() const override { return {}; }
 };
