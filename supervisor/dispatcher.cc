@@ -268,6 +268,7 @@ void Dispatcher::pump() {
   pumping_ = true;
   do {
     pump_again_ = false;
+    startable_since_ = loop_.now();
     while (start_next()) {
     }
   } while (pump_again_);

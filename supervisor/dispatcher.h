@@ -209,6 +209,8 @@ class Dispatcher : public WorkerListener {
   TimePoint pump_at_;  // when it is running
   TimePoint room_at_;  // before then no new worker: the kernel had no memory for a group
   uv::Timer housekeeping_timer_;
+  TimePoint
+      startable_since_;  // when what is being started now could be: its worker was there, or became READY
   bool pumping_ = false;
   bool pump_again_ = false;
   std::uint64_t decisions_ = 0;  // for correlation ids

@@ -32,7 +32,9 @@ struct TaskEvent {
   } kind;
   const Task& task;
   std::string_view why = {};  // preempted: preempt, kill, retry, worker_lost …
-  Duration reaction{};        // preempted and killed for memory: from the reading to the end
+  // started: from the moment it could be taken to its TASK line
+  std::chrono::nanoseconds dispatch{};
+  Duration reaction{};  // preempted and killed for memory: from the reading to the end
 };
 struct TaskRejected {
   std::string_view agent;

@@ -104,7 +104,9 @@ void Dispatcher::begin(Task& task, Worker& worker) {
   run.timer = std::make_unique<uv::Timer>(loop_, [this, id = task.id] { on_deadline(id); });
   const Duration stall = run.agent->stall_timeout;
   run.timer->start(stall.count() > 0 ? std::min(stall, task.timeout) : task.timeout);
-  events_.emit(task.id, TaskEvent{TaskEvent::Kind::started, task});
+  events_.emit(
+      task.id,
+      TaskEvent{.kind = TaskEvent::Kind::started, .task = task, .dispatch = loop_.now() - startable_since_});
   if (monitor_ != nullptr && runs_.size() == 1) monitor_->nudge();
 }
 
@@ -193,6 +195,7 @@ void Dispatcher::worker_ready(Worker& worker) {
   events_.emit(worker.id(),
                WorkerEvent{WorkerEvent::Kind::ready, worker.id(), worker.agent().name, worker.pid()});
   const auto tasks = worker.tasks();
+  startable_since_ = loop_.now();
   for (const std::string& task_id : tasks) begin(runs_.at(task_id).task, worker);
   end_if_retired(worker);
   pump();  // further slots

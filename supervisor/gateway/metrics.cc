@@ -7,6 +7,10 @@
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <array>
+#include <set>
+
 #include "supervisor/dispatcher.h"
 
 namespace kurultai {
@@ -28,10 +32,19 @@ struct overloaded : Cases... {
 
 const Histogram::BucketBoundaries seconds_buckets = {0.001, 0.005, 0.025, 0.1, 0.5,  1,
                                                      5,     15,    60,    300, 1800, 3600};
+const Histogram::BucketBoundaries dispatch_buckets = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025,
+                                                      0.001,   0.005,    0.025,   0.1,    1};
 const Histogram::BucketBoundaries fast_buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
                                                   0.005,  0.01,    0.05,   0.1,   1};
 
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+// Those that a task can fail with in this version.
+constexpr std::array failures = {FailReason::agent_error, FailReason::exit_code,      FailReason::signal,
+                                 FailReason::memory_cap,  FailReason::memory_budget,  FailReason::timeout,
+                                 FailReason::stalled,     FailReason::protocol_error, FailReason::worker_lost,
+                                 FailReason::spawn_failed};
+
+using Seconds = std::chrono::duration<double>;
+double seconds(Seconds duration) { return duration.count(); }
 std::string str(std::string_view view) { return std::string(view); }
 
 }  // namespace
@@ -47,6 +60,11 @@ struct Metrics::Families {
                                      .Name("kurultai_worker_memory_bytes")
                                      .Help("Working set of a worker's tree")
                                      .Register(registry);
+  Family<Counter>& worker_cpu =
+      BuildCounter()
+          .Name("kurultai_worker_cpu_seconds_total")
+          .Help("CPU time of all workers with what they started, the ended ones too")
+          .Register(registry);
   Family<Counter>& supervisor_cpu = BuildCounter()
                                         .Name("kurultai_supervisor_cpu_seconds_total")
                                         .Help("CPU time of the supervisor")
@@ -94,6 +112,10 @@ struct Metrics::Families {
                                .Name("kurultai_circuit_breaker_state")
                                .Help("0 closed, 1 half-open, 2 open")
                                .Register(registry);
+  Family<Gauge>& orphans = BuildGauge()
+                               .Name("kurultai_orphans")
+                               .Help("Processes that outlived their worker and are being killed")
+                               .Register(registry);
   Family<Counter>& swept = BuildCounter()
                                .Name("kurultai_orphans_swept_total")
                                .Help("Processes that outlived their task and were killed")
@@ -111,6 +133,13 @@ struct Metrics::Families {
                         .Help("From submission to start")
                         .Register(registry)
                         .Add({}, seconds_buckets);
+  Histogram& dispatch = BuildHistogram()
+                            .Name("kurultai_dispatch_seconds")
+                            .Help(
+                                "From the moment a task could be taken (it came, a slot or memory came free, "
+                                "or its new worker was ready) to its TASK line")
+                            .Register(registry)
+                            .Add({}, dispatch_buckets);
   Histogram& run = BuildHistogram()
                        .Name("kurultai_task_run_seconds")
                        .Help("From start to end of the last attempt")
@@ -134,8 +163,11 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
   f.noise.Add({});
   f.warnings.Add({});
   f.supervisor_cpu.Add({});
-  for (const char* code : {"queue_full", "memory_pressure", "circuit_open", "draining"})
-    f.rejected.Add({{"code", code}});
+  f.worker_cpu.Add({});
+  for (const auto code :
+       {Refusal::Code::queue_full, Refusal::Code::memory_pressure, Refusal::Code::circuit_open,
+        Refusal::Code::draining, Refusal::Code::invalid_task, Refusal::Code::unknown_agent})
+    f.rejected.Add({{"code", str(to_string(code))}});
   for (std::size_t i = 0; i < threshold_count; ++i) {
     for (const char* direction : {"up", "down"}) {
       f.crossings.Add({{"threshold", str(to_string(static_cast<Threshold>(i)))}, {"direction", direction}});
@@ -146,17 +178,35 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
         WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error, WorkerEnd::Cause::start_failed}) {
     f.exited.Add({{"reason", str(to_string(cause))}});
   }
-  for (const auto& [agent, settings] : dispatcher.config().agents) {
-    for (const Priority priority : all_priorities) {
-      f.submitted.Add({{"agent", agent}, {"priority", str(to_string(priority))}});
-    }
-    f.finished.Add({{"agent", agent}, {"state", "completed"}, {"reason", ""}});
-  }
   for (const char* action : {"preempt", "kill", "reject", "skip_heartbeat"})
     f.withheld.Add({{"action", action}});
+  meet_agents();
 }
 
 Metrics::~Metrics() = default;
+
+void Metrics::meet_agents() {
+  for (const auto& agent : dispatcher_.config().agents) meet(agent.first);
+}
+
+void Metrics::meet(const std::string& agent) {
+  Families& f = *families_;
+  for (const Priority priority : all_priorities) {
+    f.submitted.Add({{"agent", agent}, {"priority", str(to_string(priority))}});
+  }
+  const auto finished = [&](TaskState state, std::string_view reason) {
+    f.finished.Add({{"agent", agent}, {"state", str(to_string(state))}, {"reason", str(reason)}});
+  };
+  finished(TaskState::completed, "");
+  finished(TaskState::cancelled, to_string(FailReason::cancelled));
+  finished(TaskState::evicted, to_string(FailReason::evicted));
+  for (const FailReason reason : failures) finished(TaskState::failed, to_string(reason));
+}
+
+void Metrics::note_worker_cpu(std::chrono::microseconds used) {
+  Counter& counter = families_->worker_cpu.Add({});
+  counter.Increment(std::max(0.0, seconds(used) - counter.Value()));
+}
 
 void Metrics::on_event(const Event& event) {
   Families& f = *families_;
@@ -167,7 +217,10 @@ void Metrics::on_event(const Event& event) {
                      f.submitted.Add({{"agent", task.agent}, {"priority", str(to_string(task.priority))}})
                          .Increment();
                    }
-                   if (body.kind == TaskEvent::Kind::started) f.wait.Observe(seconds(task.waited));
+                   if (body.kind == TaskEvent::Kind::started) {
+                     f.wait.Observe(seconds(task.waited));
+                     f.dispatch.Observe(seconds(body.dispatch));
+                   }
                    if (body.kind == TaskEvent::Kind::preempted) f.preempted.Add({}).Increment();
                    // Sent back, or failed because it may not run again.
                    if (body.why == "kill" || body.why == "kernel") f.killed.Add({}).Increment();
@@ -197,7 +250,7 @@ void Metrics::on_event(const Event& event) {
                  },
                  [&](const OrphanSwept& body) { f.swept.Add({}).Increment(body.count); },
                  [&](const Withheld& body) { f.withheld.Add({{"action", str(body.action)}}).Increment(); },
-                 [](const ConfigReloaded&) {},
+                 [&](const ConfigReloaded&) { meet_agents(); },
                  [](const DrainEvent&) {},
                  [](const BreakerChanged&) {},
              },
@@ -213,6 +266,9 @@ void Metrics::refresh() {
   f.limit.Add({}).Set(static_cast<double>(memory.budget.count));
   f.active.Add({}).Set(dispatcher_.pool().active());
   f.idle.Add({}).Set(dispatcher_.pool().idle());
+  int orphans = 0;
+  for (const auto& worker : dispatcher_.pool().workers()) orphans += worker->orphans();
+  f.orphans.Add({}).Set(orphans);
   for (const Priority priority : all_priorities) {
     f.depth.Add({{"priority", str(to_string(priority))}})
         .Set(static_cast<double>(dispatcher_.queue().waiting(priority)));
@@ -236,11 +292,18 @@ std::string Metrics::text() {
   Families& f = *families_;
   // Workers come and go: their gauges live for one scrape, so that label sets stay bounded.
   std::vector<Gauge*> gauges;
+  const auto show = [&](const std::string& worker, const std::string& agent, Bytes memory) {
+    gauges.push_back(&f.worker_memory.Add({{"worker", worker}, {"agent", agent}}));
+    gauges.back()->Set(static_cast<double>(memory.count));
+  };
+  std::set<std::string> without_worker;
+  for (const auto& [agent, settings] : dispatcher_.config().agents) without_worker.insert(agent);
   for (const auto& worker : dispatcher_.pool().workers()) {
-    Gauge& gauge = f.worker_memory.Add({{"worker", worker->id()}, {"agent", worker->agent().name}});
-    gauge.Set(static_cast<double>(worker->memory().count));
-    gauges.push_back(&gauge);
+    show(worker->id(), worker->agent().name, worker->memory());
+    without_worker.erase(worker->agent().name);
   }
+  for (const std::string& agent : without_worker)
+    show("", agent, Bytes{});  // no label `worker`, as Prometheus sees it
   std::string text = prometheus::TextSerializer().Serialize(f.registry.Collect());
   for (Gauge* gauge : gauges) f.worker_memory.Remove(gauge);
   return text;

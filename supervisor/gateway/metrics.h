@@ -2,6 +2,7 @@
 // Every family is there from the start, at zero.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -19,11 +20,15 @@ class Metrics {
   ~Metrics();
 
   void on_event(const Event& event);
+  /// What Controller::cpu_job found. The counter never falls, whatever that says.
+  void note_worker_cpu(std::chrono::microseconds used);
   /// Text exposition format 0.0.4.
   std::string text();
 
  private:
   struct Families;
+  void meet_agents();
+  void meet(const std::string& agent);  // what is counted of it, at zero
   void refresh();
 
   const Dispatcher& dispatcher_;

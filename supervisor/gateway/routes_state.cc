@@ -111,7 +111,14 @@ void Gateway::get_ready(const std::shared_ptr<Exchange>& exchange, const std::st
 }
 
 void Gateway::get_metrics(const std::shared_ptr<Exchange>& exchange, const std::string&) {
-  exchange->respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text());
+  auto used = std::make_shared<Result<std::chrono::microseconds>>();
+  run_on_thread(
+      loop_, [job = controller_.cpu_job(), used] { *used = job(); },
+      [this, exchange, used, alive = std::weak_ptr(alive_)] {
+        if (alive.expired()) return;
+        if (*used) metrics_.note_worker_cpu(**used);
+        exchange->respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text());
+      });
 }
 
 void Gateway::get_memory(const std::shared_ptr<Exchange>& exchange, const std::string&) {

@@ -107,6 +107,8 @@ class Worker {
   void terminate(Duration then);
   void kill();
   void kill_for(WorkerEnd::Cause cause, std::string message);
+  /// Processes that outlived it and are still being killed.
+  int orphans() const { return empty_ ? 0 : swept_; }
   bool killed() const { return phase_ == Phase::killing || phase_ == Phase::sweeping; }
 
   WorkerGroup& group() { return *group_; }
