@@ -40,6 +40,13 @@ struct ListOptions {
   bool json = false;
 };
 
+struct EventsOptions {
+  std::string task_id;  // empty: all
+  bool follow = false;
+  bool progress = false;  // also what agents tell of their progress
+  bool json = false;      // everything, as it was sent
+};
+
 // tasks.cc
 Answer<ExitStatus> submit(Http& http, const SubmitOptions& options);
 Answer<ExitStatus> exec(Http& http, const ExecOptions& options);
@@ -59,7 +66,7 @@ Answer<ExitStatus> show_memory(Http& http, bool json);
 Answer<ExitStatus> show_status(Http& http, bool json);
 
 // events.cc
-Answer<ExitStatus> show_events(Http& http, const std::string& task_id, bool follow, bool json);
+Answer<ExitStatus> show_events(Http& http, const EventsOptions& options);
 
 // admin.cc
 Answer<ExitStatus> drain(Http& http, Duration timeout, bool json);

@@ -1,12 +1,16 @@
 // `events`: what happened, one line an event.
+#include <unistd.h>
+
 #include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
 #include "tools/kurultai/commands.h"
 #include "tools/kurultai/event_stream.h"
-#include "tools/kurultai/fields.h"
+#include "tools/kurultai/event_text.h"
 #include "tools/kurultai/interrupts.h"
 #include "tools/kurultai/supervisor.h"
 #include "tools/kurultai/text.h"
@@ -19,62 +23,59 @@ using Clock = std::chrono::steady_clock;
 // The supervisor sends what it remembers at once; so much silence means that there is no more of it.
 constexpr Duration end_of_memory{300};
 
-std::string value_text(const nlohmann::json& value) {
-  return value.is_string() ? value.get<std::string>() : to_text(value);
+/// https://no-color.org, and terminals that cannot.
+bool colours_wanted() {
+  const char* refused = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  return isatty(STDOUT_FILENO) != 0 && (refused == nullptr || *refused == '\0') &&
+         (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
 }
 
-/// `2026-03-01T12:00:00.000Z  taskFailed  taskId=… reason=memory_cap`.
-std::string event_line(const StreamEvent& event) {
+std::string text_of(const StreamEvent& event, bool coloured) {
   const auto data = parse_json(event.data);
   if (!data || !data->is_object()) return printable(event.type + "  " + event.data);
-  std::string rest;
-  for (const auto& [name, value] : data->items()) {
-    if (name == "id" || name == "time" || name == "type" || name == "correlationId" || value.is_null())
-      continue;
-    rest += (rest.empty() ? "" : " ") + name + "=" + value_text(value);
-  }
-  std::string type = event.type;
-  type.resize(std::max<std::size_t>(type.size(), 16), ' ');
-  return printable(text_field(*data, "time") + "  " + type + "  " + rest);
-}
-
-void print_event(const StreamEvent& event, bool as_json) {
-  std::printf("%s\n", as_json ? event.data.c_str() : event_line(event).c_str());
-  std::fflush(stdout);
+  return event_line(event.type, *data, std::chrono::system_clock::now(), coloured);
 }
 
 class Watching {
  public:
-  Watching(Http& http, std::string task_id, bool follow, bool as_json)
-      : http_(http), task_id_(std::move(task_id)), follow_(follow), json_(as_json) {}
+  Watching(Http& http, const EventsOptions& options) : http_(http), options_(options) {}
 
   Answer<ExitStatus> run();
 
  private:
   void open();
+  void print(const StreamEvent& event) const;
 
   Http& http_;
-  std::string task_id_;
-  bool follow_;
-  bool json_;
+  const EventsOptions& options_;
+  bool coloured_ = colours_wanted();
   EventStream stream_;
   Clock::time_point last_byte_;
   std::optional<Answer<Response>> ended_;
 };
 
+void Watching::print(const StreamEvent& event) const {
+  // Agents tell of their progress many times a second: between its lines the rest could not be read.
+  if (event.type == "taskProgress" && !options_.progress && !options_.json) return;
+  std::printf("%s\n", options_.json ? event.data.c_str() : text_of(event, coloured_).c_str());
+  std::fflush(stdout);
+}
+
 void Watching::open() {
   ended_.reset();
   last_byte_ = Clock::now();
   Request request;
-  request.path = "/v1/events" + (task_id_.empty() ? std::string() : "?taskId=" + url_escaped(task_id_));
+  request.path =
+      "/v1/events" + (options_.task_id.empty() ? std::string() : "?taskId=" + url_escaped(options_.task_id));
   request.timeout = Duration(0);
-  // Without --follow from the oldest event that the supervisor remembers.
-  request.last_event_id = stream_.last_id().empty() && !follow_ ? "0" : stream_.last_id();
+  // At first from the oldest event that the supervisor remembers: what led here belongs to what happens.
+  request.last_event_id = stream_.last_id().empty() ? "0" : stream_.last_id();
   http_.start(
       std::move(request), [this](Answer<Response> response) { ended_ = std::move(response); },
       [this](std::string_view bytes) {
         last_byte_ = Clock::now();
-        for (const auto& event : stream_.feed(bytes)) print_event(event, json_);
+        for (const auto& event : stream_.feed(bytes)) print(event);
         return true;
       });
 }
@@ -84,23 +85,23 @@ Answer<ExitStatus> Watching::run() {
   std::array<Watch, 1> watches = {Watch{interrupts.fd()}};
   open();
   while (Interrupts::count() == 0) {
-    http_.turn(watches, follow_ ? Duration(1000) : end_of_memory);
+    http_.turn(watches, options_.follow ? Duration(1000) : end_of_memory);
     if (ended_) {
       if (const auto body = body_of(std::move(*ended_)); !body) return std::unexpected(body.error());
-      if (!follow_) return ExitStatus::done;
+      if (!options_.follow) return ExitStatus::done;
       http_.turn(watches, Duration(200));  // the stream was cut, for slowness or a restart: go on behind it
       open();
     }
-    if (!follow_ && Clock::now() - last_byte_ >= end_of_memory) return ExitStatus::done;
+    if (!options_.follow && Clock::now() - last_byte_ >= end_of_memory) return ExitStatus::done;
   }
-  return follow_ ? ExitStatus::done : ExitStatus::interrupted;
+  return options_.follow ? ExitStatus::done : ExitStatus::interrupted;
 }
 
 }  // namespace
 
-Answer<ExitStatus> show_events(Http& http, const std::string& task_id, bool follow, bool json) {
+Answer<ExitStatus> show_events(Http& http, const EventsOptions& options) {
   Http own(http.endpoint());  // its stream is dropped with it
-  return Watching(own, task_id, follow, json).run();
+  return Watching(own, options).run();
 }
 
 }  // namespace kurultai

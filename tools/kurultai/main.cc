@@ -28,6 +28,7 @@ struct Words {
   SubmitOptions submit;
   ExecOptions exec;
   ListOptions list;
+  EventsOptions events;
   RunOptions run;
   std::vector<std::string> ids;
   std::string id, name, file, shell;
@@ -319,14 +320,14 @@ void CommandLineApp::add_administration() {
   json_flag(reload_command, words_.json);
   ask(reload_command, [] { return "reload"; }, [this](Http& http) { return reload(http, words_.json); });
 
-  auto* events = add("events", "what has happened, and with --follow what happens",
+  EventsOptions& options = words_.events;
+  auto* events = add("events", "what has happened lately, and with --follow what happens next",
                      "kurultai events --follow --task 8f3a");
-  events->add_flag("-f,--follow", words_.follow, "go on until Ctrl-C");
-  events->add_option("--task", words_.id, "only this task's")->type_name("ID");
-  json_flag(events, words_.json);
-  ask(
-      events, [] { return "events"; },
-      [this](Http& http) { return show_events(http, words_.id, words_.follow, words_.json); });
+  events->add_flag("-f,--follow", options.follow, "go on until Ctrl-C");
+  events->add_option("--task", options.task_id, "only this task's")->type_name("ID");
+  events->add_flag("--progress", options.progress, "also what agents tell of their progress");
+  json_flag(events, options.json);
+  ask(events, [] { return "events"; }, [&options](Http& http) { return show_events(http, options); });
 }
 
 void CommandLineApp::add_config() {
