@@ -62,10 +62,16 @@ Bytes reserve() {
   return std::max(mebibytes(16), Bytes{(own + mib - 1) / mib * mib});
 }
 
+/// What TCP asks for; empty: nothing.
+struct Token {
+  std::string text;
+  std::string file;
+};
+
 class Supervisor {
  public:
   Supervisor(const Options& options, std::shared_ptr<const Config> config, const StateDirectory& state,
-             std::string token, Controller& controller, Bytes machine)
+             const Token& token, Controller& controller, Bytes machine)
       : options_(options),
         config_(std::move(config)),
         controller_(controller),
@@ -80,7 +86,7 @@ class Supervisor {
               dispatcher_.on_reading(snapshot);
             }),
         metrics_(dispatcher_, monitor_),
-        gateway_(loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(std::move(token)),
+        gateway_(loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(token),
                  [this] { return reload(); }),
         limit_timer_(loop_, [this] { apply_limit(); }) {
     dispatcher_.attach(monitor_);
@@ -125,11 +131,12 @@ class Supervisor {
     return {budget_, config_->memory.thresholds, config_->memory.check_interval};
   }
 
-  GatewaySettings gateway_settings(std::string token) const {
+  GatewaySettings gateway_settings(const Token& token) const {
     GatewaySettings settings;
     settings.socket = options_.socket;
     settings.listen = config_->gateway.listen == "none" ? "" : config_->gateway.listen;
-    settings.token = std::move(token);
+    settings.token = token.text;
+    settings.token_file = token.file;
     settings.version = version;
     return settings;
   }
@@ -232,16 +239,20 @@ class Supervisor {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
-Result<std::string> token_for(const Config& config, const StateDirectory& state) {
-  if (config.gateway.listen == "none") return std::string();
+Result<Token> token_for(const Config& config, const StateDirectory& state) {
+  if (config.gateway.listen == "none") return Token{};
   if (!config.gateway.auth) {
     const auto address = parse_listen(config.gateway.listen);  // --listen was not there when it was checked
-    if (address && *address && is_loopback((*address)->host)) return std::string();
+    if (address && *address && is_loopback((*address)->host)) return Token{};
     return failure("gateway.auth: none is for loopback addresses only, and it would listen on " +
                    config.gateway.listen);
   }
-  return read_or_make_token(config.gateway.token_file.empty() ? state.path + "/token"
-                                                              : config.gateway.token_file);
+  const std::string& named = config.gateway.token_file;
+  const std::string file =
+      named.empty() ? state.path + "/token" : std::filesystem::absolute(named).lexically_normal().string();
+  auto text = read_or_make_token(file);
+  if (!text) return std::unexpected(text.error());
+  return Token{std::move(*text), file};
 }
 
 Result<void> make_socket_directory(const std::string& socket) {

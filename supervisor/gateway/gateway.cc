@@ -171,8 +171,10 @@ bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
   const bool open_to_all =
       request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
   if (!request.over_tcp || open_to_all || has_token(request)) return true;
-  respond_error(*exchange, 401, "unauthorized",
-                "TCP needs the header 'Authorization: Bearer TOKEN'; see kurultai status");
+  respond_error(
+      *exchange, 401, "unauthorized",
+      "TCP needs the header 'Authorization: Bearer TOKEN'; `kurultai status` over the socket names the "
+      "token's file");
   return false;
 }
 

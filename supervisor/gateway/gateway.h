@@ -21,6 +21,7 @@ struct GatewaySettings {
   std::string socket;  // path of the Unix socket
   std::string listen;  // HOST:PORT, or empty
   std::string token;   // asked for on TCP; empty: none is
+  std::string token_file;
   std::string version;
 };
 

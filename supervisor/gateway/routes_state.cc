@@ -94,12 +94,16 @@ void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::s
                  {"uptimeSeconds", std::chrono::duration<double>(loop_.wall_now() - started_).count()},
                  {"pid", ::getpid()},
                  {"version", settings_.version},
-                 {"listen", address()},
                  {"flags",
                   {{"memoryGovernance", flags.memory_governance},
                    {"workerPool", flags.worker_pool},
                    {"circuitBreakers", flags.circuit_breakers}}}};
   health["memory"].erase("workers");
+  // Anybody may ask over TCP; where things are is for those who can open the socket.
+  if (!exchange->request().over_tcp) {
+    health["listen"] = address();
+    health["tokenFile"] = settings_.token_file.empty() ? json() : json(settings_.token_file);
+  }
   respond_json(*exchange, 200, to_text(health));
 }
 

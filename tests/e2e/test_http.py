@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import time
 import unittest
 
@@ -399,12 +400,39 @@ class Access(Http):
         with open(path, "w", encoding="ascii") as file:
             file.write("a-token-that-somebody-chose-0123456789\n")
         os.chmod(path, 0o600)
-        _, address = self.tcp(settings(gateway={"token_file": path}))
+        daemon, address = self.tcp(settings(gateway={"token_file": path}))
         self.assertEqual(self.ask(address, token="a-token-that-somebody-chose-0123456789")[0], 200)
+        self.assertIn(f"in {path}\n", self.status(daemon))
+
+    def status(self, daemon):
+        return subprocess.run([os.path.join(harness.BIN, "kurultai"), "--socket", daemon.socket, "status"],
+                              capture_output=True, text=True, timeout=20 * harness.PATIENCE, check=True).stdout
+
+    def test_status_names_the_address_and_the_token_file_over_the_socket_only(self):
+        daemon, address = self.tcp()
+        path = os.path.join(daemon.state, "token")
+        health = daemon.get("/health").json
+        self.assertEqual((health["listen"], health["tokenFile"]), (f"127.0.0.1:{address[1]}", path))
+        status = self.status(daemon)
+        self.assertRegex(status, rf"(?m)^listens on +http://127\.0\.0\.1:{address[1]}$")
+        self.assertRegex(status, rf"(?m)^token +in {re.escape(path)}$")
+        with open(path, encoding="ascii") as file:
+            token = file.read().strip()
+        for headers in ([], [f"Host: 127.0.0.1:{address[1]}", f"Authorization: Bearer {token}"]):
+            _, _, body = self.ask(address, "/health", headers=headers)
+            stranger = json.loads(body)
+            self.assertEqual(stranger["status"], "ok")
+            self.assertEqual({"listen", "tokenFile"} & set(stranger), set())
+            self.assertNotIn(token, body if isinstance(body, str) else body.decode())
+        self.assertNotIn(token, status)
+        _, _, body = self.ask(address)
+        self.assertIn("kurultai status", json.loads(body)["error"]["message"])
 
     def test_without_auth_loopback_needs_none(self):
-        _, address = self.tcp(settings(gateway={"auth": "none"}))
+        daemon, address = self.tcp(settings(gateway={"auth": "none"}))
         self.assertEqual(self.ask(address)[0], 200)
+        self.assertIsNone(daemon.get("/health").json["tokenFile"])
+        self.assertRegex(self.status(daemon), r"(?m)^token +none is asked for$")
 
     def test_the_socket_needs_no_token(self):
         daemon, _ = self.tcp()

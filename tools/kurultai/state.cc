@@ -160,6 +160,19 @@ std::string memory_text(const json& memory) {
   return table.empty() ? out : out + "\n" + table.text();
 }
 
+// Only the socket is told where the gateway is.
+std::string listens_on(const json& health) {
+  if (!field(health, "listen").is_string()) return "";
+  const std::string address = text_field(health, "listen");
+  return address.empty() ? "the socket alone" : "http://" + address;
+}
+
+std::string token_text(const json& health) {
+  if (text_field(health, "listen").empty()) return "";
+  const std::string file = text_field(health, "tokenFile");
+  return file.empty() ? "none is asked for" : "in " + file;
+}
+
 std::string status_text(const json& health) {
   const std::string explanation = text_field(health, "explanation");
   const auto up = number_field(health, "uptimeSeconds");
@@ -172,7 +185,8 @@ std::string status_text(const json& health) {
        {"up", up ? brief(Duration(static_cast<std::int64_t>(*up * 1000))) : ""},
        {"guarantee", text_field(health, "guarantee") + (explanation.empty() ? "" : ": " + explanation)},
        {"memory", used_of_budget(field(health, "memory"))},
-       {"listens on", text_field(health, "listen")},
+       {"listens on", listens_on(health)},
+       {"token", token_text(health)},
        {"switched off", flags_off(field(health, "flags"))}});
 }
 
