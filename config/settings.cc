@@ -144,6 +144,8 @@ void add_rest(std::vector<Setting<Config>>& table) {
       field(&Config::store, &StoreConfig::retention));
   add(table, "store.max_finished", live, "How many finished tasks are kept, the newest",
       WholeNumber{1, 10 * many}, field(&Config::store, &StoreConfig::max_finished));
+  add(table, "store.max_held", live, "How much memory finished tasks may hold together", any_size,
+      field(&Config::store, &StoreConfig::max_held));
   add(table, "store.max_result", live, "The largest result of a task", any_size,
       field(&Config::store, &StoreConfig::max_result));
   add(table, "store.max_log", live, "How much log of a task is kept, the newest", any_size,

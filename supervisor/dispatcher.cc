@@ -16,7 +16,7 @@ constexpr Duration idle_grace{1000};     // a worker without a task has nothing 
 constexpr Duration housekeeping_pace{60000};
 
 Retention retention_of(const StoreConfig& store) {
-  return {store.retention, static_cast<std::size_t>(store.max_finished)};
+  return {store.retention, static_cast<std::size_t>(store.max_finished), store.max_held};
 }
 
 AgentConfig command_agent_config() {

@@ -57,7 +57,8 @@ JsonText to_json(const Task& task) {
                  {"workerId", text_or_null(task.worker_id)},
                  {"progress", value_or_null(task.progress)},
                  {"message", text_or_null(task.message)},
-                 {"peakMemoryBytes", task.peak.count}};
+                 {"peakMemoryBytes", task.peak.count},
+                 {"logBytes", task.log.text.size()}};
   if (!task.idempotency_key.empty()) object["idempotencyKey"] = task.idempotency_key;
   object["error"] = task.error ? error_json(*task.error) : json();
   std::string text = to_text(object);

@@ -18,7 +18,7 @@ namespace kurultai {
 struct Retention {
   Duration age{};
   std::size_t max_finished = 0;
-  Bytes max_bytes = mebibytes(8);  // payloads, results and logs of finished tasks that are held in memory
+  Bytes max_bytes{};  // payloads, results and logs of finished tasks that are held in memory
 };
 
 class TaskTable {

@@ -17,6 +17,7 @@ TEST_CASE("the configuration of a run is one that the supervisor accepts") {
   CHECK(config->workers.memory_warning <= mebibytes(256));
   CHECK(config->queue.max_depth == 16);
   CHECK(config->store.max_finished == 200);
+  CHECK(config->store.max_held == mebibytes(400));
   CHECK(config->exec.allow);
   CHECK(config->gateway.listen == "none");
 }

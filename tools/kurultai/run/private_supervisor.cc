@@ -25,6 +25,10 @@ namespace fs = std::filesystem;
 // The path of a Unix socket holds 107 bytes, of which "/kurultai-run-XXXXXX/s" takes 22.
 constexpr std::size_t longest_parent = 84;
 
+// A payload of at most gateway.max_body (1 MiB), a result of at most 64 KiB that may take six times that as
+// JSON, and a log of at most 64 KiB; larger results are in files.
+constexpr Bytes most_of_one_task = mebibytes(2);
+
 constexpr std::array<std::string_view, 11> overrides = {"KURULTAI_MEMORY_BUDGET=",
                                                         "KURULTAI_MEMORY_THRESHOLDS_",
                                                         "KURULTAI_WORKERS_",
@@ -74,12 +78,14 @@ std::vector<std::string> own_environment() {
 std::string private_configuration(const PrivateLimits& limits) {
   const auto size = [](Bytes bytes) { return std::to_string(bytes.count); };
   const std::string depth = std::to_string(limits.queue);
+  // What has ended is bounded by its number: none of it may be dropped before it was collected.
+  const Bytes held{static_cast<std::int64_t>(limits.finished) * most_of_one_task.count};
   return "memory: {budget: " + size(limits.budget) + "}\n" + "workers: {max: " + std::to_string(limits.jobs) +
          ", memory_limit: " + size(limits.memory) +
          ", memory_warning: " + size(share_of(limits.memory, 0.6)) + "}\n" + "queue: {max_depth: " + depth +
          ", limits: {critical: " + depth + ", high: " + depth + ", normal: " + depth + ", low: " + depth +
          ", heartbeat: " + depth + "}}\n" + "store: {max_finished: " + std::to_string(limits.finished) +
-         "}\n" + "gateway: {listen: none}\n" + "exec: {allow: true}\n";
+         ", max_held: " + size(held) + "}\n" + "gateway: {listen: none}\n" + "exec: {allow: true}\n";
 }
 
 std::vector<std::string> without_overrides(const std::vector<std::string>& environment) {
