@@ -146,11 +146,16 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
                            "limit: a number from 1 to " + std::to_string(largest_page));
     }
   }
+  const std::string order = request.parameter("order").value_or("oldest");
+  if (order != "oldest" && order != "newest")
+    return respond_error(*exchange, 400, "invalid_task", "order: oldest or newest first");
   const std::string agent = request.parameter("agent").value_or("");
-  const auto found =
-      dispatcher_.tasks().list(request.parameter("after").value_or(""), limit, [&](const Task& task) {
-        return (states.empty() || states.contains(task.state)) && (agent.empty() || agent == task.agent);
-      });
+  const auto is_wanted = [&](const Task& task) {
+    return (states.empty() || states.contains(task.state)) && (agent.empty() || agent == task.agent);
+  };
+  const auto found = dispatcher_.tasks().list(
+      request.parameter("after").value_or(""), limit, is_wanted,
+      order == "newest" ? TaskTable::Order::newest_first : TaskTable::Order::oldest_first);
   std::string text = "{\"tasks\":[";
   for (const Task* task : found) text += (task == found.front() ? "" : ",") + to_json(*task);
   text +=

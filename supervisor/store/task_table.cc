@@ -2,6 +2,8 @@
 
 #include <sys/random.h>
 
+#include <iterator>
+
 namespace kurultai {
 
 namespace {
@@ -95,11 +97,18 @@ void TaskTable::drop_oldest() {
 }
 
 std::vector<const Task*> TaskTable::list(const std::string& after, std::size_t limit,
-                                         const std::function<bool(const Task&)>& wanted) const {
+                                         const std::function<bool(const Task&)>& wanted, Order order) const {
   std::vector<const Task*> found;
-  for (auto at = after.empty() ? tasks_.begin() : tasks_.upper_bound(after); at != tasks_.end(); ++at) {
-    if (found.size() == limit) break;
-    if (wanted(*at->second)) found.push_back(at->second.get());
+  const auto take = [&](auto at, auto end) {
+    for (; at != end && found.size() < limit; ++at) {
+      if (wanted(*at->second)) found.push_back(at->second.get());
+    }
+  };
+  if (order == Order::oldest_first) {
+    take(after.empty() ? tasks_.begin() : tasks_.upper_bound(after), tasks_.end());
+  } else {
+    const auto behind = after.empty() ? tasks_.end() : tasks_.lower_bound(after);
+    take(std::make_reverse_iterator(behind), tasks_.rend());
   }
   return found;
 }

@@ -40,10 +40,12 @@ class TaskTable {
   void expire(WallTime now);
   void set_retention(Retention retention) { retention_ = retention; }
 
-  /// In order of submission, those after id `after` (empty: from the start) that `wanted` accepts; at most
-  /// `limit`.
+  enum class Order : unsigned char { oldest_first, newest_first };
+  /// By the time of submission, those behind id `after` (empty: from the start) that `wanted` accepts; at
+  /// most `limit`.
   std::vector<const Task*> list(const std::string& after, std::size_t limit,
-                                const std::function<bool(const Task&)>& wanted) const;
+                                const std::function<bool(const Task&)>& wanted,
+                                Order order = Order::oldest_first) const;
   std::size_t size() const { return tasks_.size(); }
 
  private:

@@ -529,7 +529,10 @@ class Lists(E2E):
             seen += [task["taskId"] for task in page["tasks"]]
             after = page["next"]
         self.assertEqual(seen, good + bad + others)
-        for query in ("?state=nonsense", "?limit=0", "?limit=100000", "?limit=x", "?limit=-1", "?limit=5x"):
+        page = daemon.get("/v1/tasks?state=completed&order=newest&limit=2").json
+        self.assertEqual([task["taskId"] for task in page["tasks"]], [*others, good[-1]])
+        self.assertEqual(ids(f"?state=completed&order=newest&after={page['next']}"), good[-2::-1])
+        for query in ("?order=x", "?state=nonsense", "?limit=0", "?limit=100000", "?limit=x", "?limit=-1", "?limit=5x"):
             with self.subTest(query):
                 self.assertEqual(daemon.get("/v1/tasks" + query).status, 400)
 

@@ -90,6 +90,25 @@ TEST_CASE("a list goes on behind its cursor") {
   CHECK(table.tasks.list("", 10, [](const Task& task) { return task.agent == "b"; }).size() == 2);
 }
 
+TEST_CASE("a list from the newest goes on behind its cursor, also when that task is gone") {
+  Table table(2);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(table.tasks.add(task_of("a"), noon).id);
+  const auto ids_behind = [&](const std::string& after, std::size_t limit) {
+    std::vector<std::string> found;
+    for (const Task* task :
+         table.tasks.list(after, limit, [](const Task&) { return true; }, TaskTable::Order::newest_first)) {
+      found.push_back(task->id);
+    }
+    return found;
+  };
+  CHECK(ids_behind("", 2) == std::vector<std::string>{ids[4], ids[3]});
+  CHECK(ids_behind(ids[3], 10) == std::vector<std::string>{ids[2], ids[1], ids[0]});
+  CHECK(ids_behind(ids[0], 10).empty());
+  for (const std::size_t i : {2U, 3U, 4U}) table.tasks.finished(*table.tasks.find(ids[i]), noon);
+  CHECK(ids_behind(ids[2], 10) == std::vector<std::string>{ids[1], ids[0]});
+}
+
 TEST_CASE("a log keeps its newest bytes and counts those it dropped") {
   TaskLog log;
   std::string everything;

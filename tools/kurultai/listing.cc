@@ -1,8 +1,6 @@
 // `ps` and `task`: what the tasks are doing and how they ended.
 #include <algorithm>
 #include <cstdio>
-#include <deque>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
@@ -23,24 +21,29 @@ constexpr const char* final_states = "completed,failed,cancelled,evicted";
 constexpr std::size_t newest_finished = 10;
 constexpr std::size_t page_size = 200;
 
-/// Appends the tasks of these states to `out`, page by page; of them only the `newest` last submitted ones.
-Answer<ExitStatus> fetch(Http& http, const std::string& states, const std::string& agent, std::size_t newest,
-                         json& out) {
-  std::deque<json> found;  // the supervisor lists the oldest first
+std::string list_path(const std::string& states, const std::string& agent, std::size_t limit) {
+  return "/v1/tasks?state=" + states + "&limit=" + std::to_string(limit) +
+         (agent.empty() ? "" : "&agent=" + url_escaped(agent));
+}
+
+/// Appends all tasks of these states to `out`, page by page.
+Answer<ExitStatus> fetch_all(Http& http, const std::string& states, const std::string& agent, json& out) {
   std::string cursor;
   do {
-    std::string path = "/v1/tasks?state=" + states + "&limit=" + std::to_string(page_size);
-    if (!agent.empty()) path += "&agent=" + url_escaped(agent);
+    std::string path = list_path(states, agent, page_size);
     if (!cursor.empty()) path += "&after=" + url_escaped(cursor);
     const auto page = get_json(http, path);
     if (!page) return std::unexpected(page.error());
-    for (const auto& task : field(*page, "tasks")) {
-      found.push_back(task);
-      if (found.size() > newest) found.pop_front();
-    }
+    for (const auto& task : field(*page, "tasks")) out.push_back(task);
     cursor = text_field(*page, "next");
   } while (!cursor.empty());
-  for (auto& task : found) out.push_back(std::move(task));
+  return ExitStatus::done;
+}
+
+Answer<ExitStatus> fetch_newest_finished(Http& http, const std::string& agent, json& out) {
+  const auto page = get_json(http, list_path(final_states, agent, newest_finished) + "&order=newest");
+  if (!page) return std::unexpected(page.error());
+  for (const auto& task : field(*page, "tasks")) out.push_back(task);
   return ExitStatus::done;
 }
 
@@ -130,13 +133,13 @@ std::string task_facts(const json& object) {
 }  // namespace
 
 Answer<ExitStatus> list_tasks(Http& http, const ListOptions& options) {
-  constexpr std::size_t no_bound = std::numeric_limits<std::size_t>::max();
   json tasks = json::array();
   const std::string first = options.state.empty() ? live_states : url_escaped(options.state);
-  if (auto got = fetch(http, first, options.agent, no_bound, tasks); !got) return got;
+  if (auto got = fetch_all(http, first, options.agent, tasks); !got) return got;
   if (options.state.empty()) {
-    const std::size_t newest = options.all ? no_bound : newest_finished;
-    if (auto got = fetch(http, final_states, options.agent, newest, tasks); !got) return got;
+    const auto got = options.all ? fetch_all(http, final_states, options.agent, tasks)
+                                 : fetch_newest_finished(http, options.agent, tasks);
+    if (!got) return got;
   }
   if (options.json) {
     std::printf("%s\n", to_text({{"tasks", tasks}, {"next", nullptr}}).c_str());
