@@ -321,7 +321,8 @@ class StateDirectories(Start):
         os.mkdir(self.path("locked"), 0o555)
         config = self.write("{}")
         os.chmod(config, 0o644)
-        for state in ("locked", "locked/below"):
+        # Its owner may open the directory itself again, and then it serves.
+        for state in ("locked", "locked/below") if os.geteuid() == 0 else ("locked/below",):
             done = self.kurultaid("--config", config, "--state-dir", self.path(state), "--socket", self.path("s"), "--listen", "none", **self.as_nobody())
             self.assertEqual(done.returncode, 1)
             self.assertIn(self.path("locked"), done.stderr)
