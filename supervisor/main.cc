@@ -1,4 +1,5 @@
 // kurultaid: reads its configuration, puts the parts together, runs the loop.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -302,7 +303,15 @@ int supervise(const Options& options, Config config) {
   return ended ? 0 : complain(ended.error().message, status_failed);
 }
 
+/// A stream that our caller has closed would be the first file we open, and the log be written into it.
+void fill_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);
+  }
+}
+
 int run(int argc, char** argv) {
+  fill_standard_streams();
   const auto parsed = parse_options(argc, argv);
   if (!parsed) return complain(parsed.error().message, status_usage);
   if (const auto* print = std::get_if<PrintAndLeave>(&*parsed)) {

@@ -75,7 +75,10 @@ Result<int> take_lock(const std::string& file) {
 Result<void> make_directory(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) return failure("make directory " + path + ": " + error.message(), error.value());
+  if (error) {
+    return failure("make directory " + path + ": " + error.message() + "; choose another with --state-dir",
+                   error.value());
+  }
   if (::chmod(path.c_str(), 0700) != 0) return system_failure("make directory " + path + " private", errno);
   return {};
 }

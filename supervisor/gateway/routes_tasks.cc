@@ -134,7 +134,10 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
     wanted.remove_prefix(std::min(word.size() + 1, wanted.size()));
     const auto state = parse_task_state(word);
     if (!state)
-      return respond_error(*exchange, 400, "invalid_task", "state: there is no '" + std::string(word) + "'");
+      return respond_error(
+          *exchange, 400, "invalid_task",
+          "state: there is no '" + std::string(word) +
+              "'; there are queued, running, suspended, completed, failed, cancelled, evicted");
     states.insert(*state);
   }
   std::size_t limit = default_page;

@@ -36,8 +36,10 @@ Result<void> make_room(const std::string& path) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) return {};
   if (!S_ISSOCK(status.st_mode))
-    return failure("socket " + path + ": exists and is not a socket; it was left alone");
-  if (answers(path)) return failure("socket " + path + ": another supervisor answers there");
+    return failure("socket " + path +
+                   ": exists and is not a socket; it was left alone; choose another with --socket");
+  if (answers(path))
+    return failure("socket " + path + ": another supervisor answers there; choose another with --socket");
   if (::unlink(path.c_str()) != 0) return system_failure("remove the stale socket " + path, errno);
   return {};
 }
@@ -57,6 +59,16 @@ Result<std::pair<std::string, int>> split_address(const std::string& address) {
   return std::pair(host, port);
 }
 
+std::unexpected<Error> socket_failure(const std::string& path, int status) {
+  return failure("listen on socket " + path + ": " + uv_strerror(status) + "; choose another with --socket",
+                 -status);
+}
+
+std::unexpected<Error> address_failure(const std::string& address, int status) {
+  return failure("listen on " + address + ": " + uv_strerror(status) + "; choose another with --listen",
+                 -status);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Listener>> Listener::listen_unix(Loop& loop, const std::string& path,
@@ -73,7 +85,7 @@ Result<std::unique_ptr<Listener>> Listener::listen_unix(Loop& loop, const std::s
   const mode_t before = ::umask(0177);
   const int status = uv_pipe_bind(handle, path.c_str());
   ::umask(before);
-  if (status != 0) return uv_failure("listen on socket " + path, status);
+  if (status != 0) return socket_failure(path, status);
   listener->remove_ = path;
   if (auto started = listener->start(path); !started) return std::unexpected(started.error());
   return listener;
@@ -98,7 +110,7 @@ Result<std::unique_ptr<Listener>> Listener::listen_tcp(Loop& loop, const std::st
   listener->handle_.reset(reinterpret_cast<uv_stream_t*>(tcp.release()));
   auto* handle = reinterpret_cast<uv_tcp_t*>(listener->handle_.get());
   if (const int status = uv_tcp_bind(handle, reinterpret_cast<sockaddr*>(&where), 0); status != 0) {
-    return uv_failure("listen on " + address, status);
+    return address_failure(address, status);
   }
   if (auto started = listener->start(address); !started) return std::unexpected(started.error());
   int length = sizeof(where);
@@ -120,8 +132,8 @@ Result<void> Listener::start(std::string_view name) {
     auto* self = static_cast<Listener*>(server->data);
     if (self != nullptr && failed == 0) self->accept();
   });
-  if (status != 0) return uv_failure("listen on " + std::string(name), status);
-  return {};
+  if (status == 0) return {};
+  return tcp_ ? address_failure(std::string(name), status) : socket_failure(std::string(name), status);
 }
 
 void Listener::accept() {

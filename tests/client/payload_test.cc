@@ -24,6 +24,12 @@ TEST_CASE("a payload file that cannot be read is named") {
   CHECK(missing.error().text == "payload /nowhere/payload.json: No such file or directory");
 }
 
+TEST_CASE("an empty payload file is named") {
+  const auto empty = read_payload("@/dev/null");
+  REQUIRE_FALSE(empty);
+  CHECK(empty.error().text == "payload /dev/null is empty; write null for a task without a payload");
+}
+
 TEST_CASE("a directory is no payload") {
   const auto directory = read_payload("@/");
   REQUIRE_FALSE(directory);

@@ -195,6 +195,8 @@ Complaint Http::no_answer(const Transfer& transfer, int curl_code) const {
     text += " (" + std::string(std::strerror(static_cast<int>(code))) + ")";
   } else if (code == 0 && transfer.error[0] != '\0') {
     text += " (" + std::string(transfer.error.data()) + ")";
+  } else if (code == 0) {
+    text += std::string(" (") + curl_easy_strerror(static_cast<CURLcode>(curl_code)) + ")";
   }
   return {ExitStatus::no_supervisor,
           text + "; start one with `kurultaid --config FILE`, or name it with --socket or --url",

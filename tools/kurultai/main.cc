@@ -1,6 +1,9 @@
 // The command line: the only file that knows CLI11 (which takes longer to compile than all the others). It
 // turns words into options, finds the supervisor where a command needs one, and returns what the command
 // answered.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -99,6 +102,7 @@ class CommandLineApp {
   int complain_of(const CLI::ParseError& error, const std::vector<std::string>& arguments);
   std::string unknown_command(const std::vector<std::string>& arguments) const;
   std::vector<CommandWords> completion_words() const;
+  std::string surplus_words() const;
 
   CLI::App app_{
       "Runs agents under a memory budget. `kurultai run` needs no daemon; the other commands talk to a "
@@ -370,6 +374,12 @@ void CommandLineApp::add_completion() {
   });
 }
 
+std::string CommandLineApp::surplus_words() const {
+  std::string out;
+  for (const auto& word : app_.remaining(true)) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
 std::vector<CommandWords> CommandLineApp::completion_words() const {
   std::vector<CommandWords> out;
   for (const auto* command : app_.get_subcommands({})) {
@@ -437,9 +447,19 @@ int CommandLineApp::complain_of(const CLI::ParseError& error, const std::vector<
   if (text.empty()) {
     const auto chosen = app_.get_subcommands();
     const std::string command = chosen.empty() ? "" : " " + chosen.front()->get_name();
-    text = std::string(error.what()) + "; see `kurultai" + command + " --help`";
+    const bool surplus = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+    text = (surplus ? "not understood: " + surplus_words() : std::string(error.what())) + "; see `kurultai" +
+           command + " --help`";
   }
   return complain("", {ExitStatus::usage, text, {}, {}});
+}
+
+/// A stream that our caller has closed would be the first pipe we open, and be printed into. What stands in
+/// its place fails as it would.
+void fill_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 int CommandLineApp::run(std::vector<std::string> arguments) {
@@ -462,6 +482,7 @@ int CommandLineApp::run(std::vector<std::string> arguments) {
 }  // namespace kurultai
 
 int main(int argc, char** argv) try {
+  kurultai::fill_standard_streams();
   return kurultai::CommandLineApp().run(std::vector<std::string>(argv + 1, argv + argc));
 } catch (const std::exception& error) {
   std::fprintf(stderr, "kurultai: %s\n", error.what());

@@ -48,6 +48,10 @@ Answer<std::string> read_payload(const std::string& argument) {
               : from_file ? read_file(argument.substr(1))
                           : Answer<std::string>(argument);
   if (!text) return text;
+  if (text->empty()) {
+    return complaint(ExitStatus::usage, (from_stdin ? "stdin" : "payload " + argument.substr(1)) +
+                                            " is empty; write null for a task without a payload");
+  }
   if (const auto value = parse_json(*text); !value) {
     const std::string name = from_stdin ? "stdin" : from_file ? argument.substr(1) : "--payload";
     return complaint(ExitStatus::usage, "payload is no JSON: " + name + ": " + value.error().message);

@@ -51,8 +51,10 @@ Answer<ExitStatus> report(Http& http, const std::string& body, bool as_json) {
     if (const auto printed = print_result(http, task); !printed) return printed;
   }
   if (task.state == TaskState::completed) return ExitStatus::done;
-  return complaint(task.reason == "timeout" ? ExitStatus::timed_out : ExitStatus::task_failed,
-                   "task " + task.id + " " + task.state_text + ": " + describe_failure(task));
+  return complaint(
+      task.reason == "timeout" ? ExitStatus::timed_out : ExitStatus::task_failed,
+      "task " + task.id + " " + task.state_text + ": " + describe_failure(task) +
+          (task.log_bytes.value_or(0) > 0 ? "; `kurultai logs " + task.id + "` has what it wrote" : ""));
 }
 
 Answer<ExitStatus> submit_only(Http& http, const std::string& body, bool as_json) {

@@ -312,7 +312,8 @@ int run(const RunOptions& options) {
   if (!memory) return complain("run", memory.error());
   std::error_code error;
   if (!options.results.empty() && !std::filesystem::create_directories(options.results, error) && error) {
-    return fail(options.results + ": " + error.message());
+    return fail("--results " + options.results + ": " + error.message() +
+                "; name a directory that can be made");
   }
   std::signal(
       SIGPIPE,
