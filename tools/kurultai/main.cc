@@ -444,14 +444,15 @@ std::string CommandLineApp::unknown_command(const std::vector<std::string>& argu
 int CommandLineApp::complain_of(const CLI::ParseError& error, const std::vector<std::string>& arguments) {
   if (error.get_exit_code() == 0) return app_.exit(error);  // --help, --version
   std::string text = unknown_command(arguments);
+  const auto chosen = app_.get_subcommands();
+  const std::string command = chosen.empty() ? "" : " " + chosen.front()->get_name();
   if (text.empty()) {
-    const auto chosen = app_.get_subcommands();
-    const std::string command = chosen.empty() ? "" : " " + chosen.front()->get_name();
     const bool surplus = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
     text = (surplus ? "not understood: " + surplus_words() : std::string(error.what())) + "; see `kurultai" +
            command + " --help`";
   }
-  return complain("", {ExitStatus::usage, text, {}, {}});
+  const int status = complain("", {ExitStatus::usage, text, {}, {}});
+  return command == " run" ? run_own_error : status;
 }
 
 /// A stream that our caller has closed would be the first pipe we open, and be printed into. What stands in

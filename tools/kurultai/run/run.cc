@@ -29,7 +29,6 @@ namespace {
 using nlohmann::json;
 using std::chrono::steady_clock;
 
-constexpr int own_error = 255;
 constexpr Duration longest_start{10000};
 constexpr Duration memory_period{1000};
 constexpr Duration no_timeout =
@@ -300,16 +299,16 @@ Input choose_input(const CommandLine& line, bool& once) {
 
 int fail(const std::string& text) {
   complain("run", {ExitStatus::usage, text, {}, {}});
-  return own_error;
+  return run_own_error;
 }
 
 }  // namespace
 
 int run(const RunOptions& options) {
   auto line = split_arguments(options.command);
-  if (!line) return complain("run", line.error());
+  if (!line) return fail(line.error().text);
   const auto memory = plan_memory(options.budget, options.memory);
-  if (!memory) return complain("run", memory.error());
+  if (!memory) return fail(memory.error().text);
   std::error_code error;
   if (!options.results.empty() && !std::filesystem::create_directories(options.results, error) && error) {
     return fail("--results " + options.results + ": " + error.message() +

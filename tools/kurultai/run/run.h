@@ -26,7 +26,9 @@ struct RunOptions {
 };
 
 /// The exit status: the number of failed commands, 101 for more than 100, 130 when Ctrl-C kept some from
-/// running and none failed. A complaint for usage (2); every other complaint of a run is 255.
+/// running and none failed, and 255 for a mistake in the words or an error of the run itself, so that it
+/// cannot be taken for a number.
+inline constexpr int run_own_error = 255;
 int run(const RunOptions& options);
 
 }  // namespace kurultai
