@@ -158,9 +158,9 @@ class Daemon:
             raise AssertionError(f"{answer.status}: {answer.body!r}")
         return answer.json["taskId"]
 
-    def run(self, agent, payload=None, wait="60s", **fields):
+    def run(self, agent, payload=None, wait=None, **fields):
         """Submits, waits for the end and gives the finished task."""
-        answer = self.submit(agent, payload, wait=wait, **fields)
+        answer = self.submit(agent, payload, wait=wait or f"{int(50 * PATIENCE)}s", **fields)
         if answer.status != 200:
             raise AssertionError(f"{answer.status}: {answer.body!r}")
         return answer.json

@@ -220,6 +220,7 @@ def worker_of(daemon, agent):
 #   "keep": MIB that stays with the warm worker after the task
 #   "grow": [MIB, MS, TOP]  grows by MIB every MS milliseconds up to TOP, until the file says how much to hold
 #   "count": N  counts to N in steps of "step_ms" with a checkpoint each, and answers with the sum; needs no file
+#   "pause": [N, GATE]  counts no further than N until the file GATE is there
 # With the environment's DEAF=1 it ignores SIGTERM; LEAVE_MS is how long it takes to leave after SHUTDOWN.
 BALLOON = harness.agent_command(r"""
 import mmap, select
@@ -253,6 +254,8 @@ def serve(task):
     payload, id = task['payload'] or {}, task['taskId']
     state = task.get('checkpoint') or {'done': 0, 'sum': 0}
     first, count = state['done'], payload.get('count')
+    pause, gate = payload.get('pause', (count, None))
+    paused = lambda: gate and state['done'] >= pause and not os.path.exists(gate)
     if 'mib' in payload: grow(payload['mib'])
     step = payload.get('step_ms', 10) / 1000
     next_step = time.monotonic() + step
@@ -268,7 +271,7 @@ def serve(task):
                 if payload.get('on_preempt') == 'ignore': continue
                 grow(0)
                 return say({'type': 'PREEMPTED', 'taskId': id, 'state': state})
-        if count and time.monotonic() >= next_step:
+        if count and time.monotonic() >= next_step and not paused():
             next_step += step
             state = {'done': state['done'] + 1, 'sum': state['sum'] + state['done'] + 1}
             say({'type': 'CHECKPOINT', 'taskId': id, 'state': state})

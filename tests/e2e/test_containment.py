@@ -171,8 +171,9 @@ while True:
  say({'type':'COMPLETE','taskId':t['taskId'],'result':os.getpid()})
  if t['payload'] == 'exit': sys.exit(0)
 """
-        agent = {"protocol": "jsonl", "command": agent_command(script), "grace": "300ms", "max_tasks": 1}
-        leaver = {"protocol": "jsonl", "command": agent_command(script), "grace": "300ms"}
+        # It leaves when it is asked to: a grace that ran out would take its children with it, and leave no orphan to sweep.
+        leaver = {"protocol": "jsonl", "command": agent_command(script), "grace": "20s"}
+        agent = {**leaver, "max_tasks": 1}
         daemon = self.daemon(config({"recycled": agent, "leaver": leaver}))
         pid = daemon.run("recycled")["result"]
         wait_until(lambda: not level.is_alive(pid), "the worker is recycled after its task", 5)

@@ -3,6 +3,7 @@
 
 RUNS_IN_VM = True
 
+import contextlib
 import os
 import shutil
 import sys
@@ -112,7 +113,8 @@ class Crossings(Governed):
     def test_a_task_is_preempted_at_85_and_later_ends_with_the_result_of_an_undisturbed_run(self):
         daemon = self.governed()
         task, scale = self.important(daemon)
-        small = Balloon(daemon, "small", priority="low", payload={"mib": 4, "count": 300, "step_ms": 20 * PATIENCE})
+        gate = Gate(daemon)
+        small = Balloon(daemon, "small", priority="low", payload={"mib": 4, "count": 300, "step_ms": 5, "pause": [200, gate.path]})
         counting = small.id
         scale.bring_to(0.82)
         scale.aim_at(0.87)
@@ -132,6 +134,7 @@ class Crossings(Governed):
         self.assertIn(b"preempt with 1000 ms", daemon.get(f"/v1/tasks/{counting}/logs").body)
         self.assertEqual(daemon.task(task.id)["state"], "running", "the more important one was left alone")
 
+        gate.open()
         scale.bring_to(0.50)
         down = self.crossed(daemon, "preempt", "down")
         self.assertLessEqual(down["ratio"], 0.75)
@@ -460,12 +463,16 @@ while True:
  say({'type':'COMPLETE','taskId':t['taskId'],'result':1})
 """ % (BUDGET + 50))
         daemon = self.governed({"reader": {"protocol": "jsonl", "command": reader, **reader_fields}})
-        for name in ("one", "two", "three"):
-            written = daemon.run("reader", os.path.join(directory, name))
+        def fill():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, "big"))
+            written = daemon.run("reader", os.path.join(directory, "big"))
             self.assertEqual((written["state"], written["preemptions"]), ("completed", 0))
-            if name != "three":
-                os.unlink(os.path.join(directory, name))
-        self.assertGreater(level.charge(daemon.instance), 0.85 * BUDGET * MIB, "the groups are full of page cache")
+            return level.charge(daemon.instance)
+        fill()
+        fill()
+        # Other tests may be short of memory on a small machine, and make the kernel take some of the cache back.
+        wait_until(lambda: fill() > 0.85 * BUDGET * MIB, "the groups are full of page cache", 40)
         wait_until(lambda: ratio(daemon) < 0.4, "and little of it is used")
         self.assertEqual([e for e in daemon.events() if e["type"] == "thresholdCrossed"], [])
         return daemon
