@@ -64,8 +64,18 @@ TEST_CASE("long text is cut at a character") {
 }
 
 TEST_CASE("a command is named by its words") {
-  CHECK(command_label({"python3", "crawl.py", "b"}) == "python3 crawl.py b");
-  CHECK(width(command_label({"echo", std::string(100'000, 'x'), "y"})) == 80);
+  CHECK(command_label({"python3", "crawl.py", "b"}, "b") == "python3 crawl.py b");
+  CHECK(command_label({"python3", "crawl.py"}, "") == "python3 crawl.py");
+  const std::string many(100'000, 'x');
+  CHECK(width(command_label({"echo", many}, "")) == 80);
+  CHECK(width(command_label({"echo", many}, many)) == 80);
+}
+
+TEST_CASE("a long command is named by its beginning and its argument, wherever that stands in it") {
+  const std::string label =
+      command_label({"sh", "-c", std::string(100, 'x') + " b " + std::string(100, 'y')}, "b");
+  CHECK(label == "sh -c " + std::string(71, 'x') + "… b");
+  CHECK(width(label) == 80);
 }
 
 TEST_CASE("a path segment keeps only what is unreserved") {

@@ -12,6 +12,8 @@
 namespace kurultai {
 namespace {
 
+constexpr std::size_t longest_label = 80;
+
 bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 std::string format(const char* pattern, auto... values) {
@@ -99,14 +101,17 @@ std::string age(std::string_view rfc3339, WallTime now) {
   return brief(std::max(Duration(0), std::chrono::duration_cast<Duration>(now - *then)));
 }
 
-std::string command_label(const std::vector<std::string>& argv) {
+std::string command_label(const std::vector<std::string>& argv, std::string_view argument) {
   std::string out;
   for (const auto& word : argv) {
     if (!out.empty()) out += ' ';
     out += word;
-    if (out.size() > 400) break;
+    if (out.size() > 4 * longest_label) break;  // bytes; a character has at most four
   }
-  return shorten(printable(out), 80);
+  out = printable(out);
+  if (argument.empty() || width(out) <= longest_label) return shorten(out, longest_label);
+  const std::string end = " " + shorten(printable(argument), longest_label / 2);
+  return shorten(out, longest_label - width(end)) + end;
 }
 
 std::string url_escaped(std::string_view text) {

@@ -35,8 +35,9 @@ std::optional<WallTime> parse_rfc3339(std::string_view text);
 /// How long ago, `-` for a moment that could not be read.
 std::string age(std::string_view rfc3339, WallTime now);
 
-/// A command as one would name it in a sentence: words joined by blanks, cut to 80 columns.
-std::string command_label(const std::vector<std::string>& argv);
+/// A command as one would name it in a sentence: words joined by blanks. In 80 columns, of which a longer one
+/// gives the end to `argument`, by which commands of one run differ; empty: there is none.
+std::string command_label(const std::vector<std::string>& argv, std::string_view argument);
 
 /// Escapes everything that is not unreserved in a URL (RFC 3986).
 std::string url_escaped(std::string_view text);

@@ -148,9 +148,9 @@ Result<void> Run::submit_more() {
   const auto argv = once_ ? command_ : with_argument(command_, *argument);
   for (const auto& word : argv) {
     if (const auto fault = fault_of(word))
-      return failure("an argument of '" + command_label(argv) + "' " + *fault);
+      return failure("an argument of '" + command_label(argv, *argument) + "' " + *fault);
   }
-  client_->submit(command_label(argv), task_body(argv));
+  client_->submit(command_label(argv, *argument), task_body(argv));
   return {};
 }
 
