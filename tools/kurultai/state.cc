@@ -225,7 +225,8 @@ Answer<ExitStatus> show_status(Http& http, bool as_json) {
   // A supervisor that is not able answers 503 with the same object: that is the state that was asked for.
   if (!object || text_field(*object, "status").empty())
     return std::unexpected(refusal(response->status, response->body));
-  std::fputs(as_json ? (response->body + "\n").c_str() : status_text(*object).c_str(), stdout);
+  std::fputs(as_json ? (without_newline(response->body) + "\n").c_str() : status_text(*object).c_str(),
+             stdout);
   return response->status == 200 ? ExitStatus::done : ExitStatus::refused;
 }
 

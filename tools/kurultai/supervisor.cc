@@ -12,9 +12,14 @@
 
 namespace kurultai {
 
+std::string without_newline(std::string body) {
+  if (body.ends_with('\n')) body.pop_back();
+  return body;
+}
+
 Answer<std::string> body_of(Answer<Response> response) {
   if (!response) return std::unexpected(response.error());
-  if (response->status >= 200 && response->status < 300) return std::move(response->body);
+  if (response->status >= 200 && response->status < 300) return without_newline(std::move(response->body));
   return std::unexpected(refusal(response->status, response->body));
 }
 

@@ -10,7 +10,10 @@
 
 namespace kurultai {
 
-/// The body of a 2xx answer; a refusal becomes a complaint.
+/// An object as the API sends it, without the newline behind it: who prints it ends the line.
+std::string without_newline(std::string body);
+
+/// The body of a 2xx answer, without its last newline; a refusal becomes a complaint.
 Answer<std::string> body_of(Answer<Response> response);
 
 Answer<std::string> get(Http& http, const std::string& path);
