@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "protocol/json_text.h"
 #include "tools/kurultai/commands.h"
@@ -54,11 +55,12 @@ int rank(const TaskView& task) {
   return 3;
 }
 
-/// Running, suspended, queued in the supervisor's order; then the finished ones, the newest first.
+/// Running, suspended, queued in the supervisor's order; then the finished ones, the newest first, also of
+/// those that ended in the same millisecond.
 void sort_for_people(std::vector<TaskView>& tasks) {
   std::ranges::stable_sort(tasks, [](const TaskView& a, const TaskView& b) {
     if (rank(a) != rank(b)) return rank(a) < rank(b);
-    return rank(a) == 3 && a.finished_at > b.finished_at;
+    return rank(a) == 3 && std::tie(a.finished_at, a.submitted_at) > std::tie(b.finished_at, b.submitted_at);
   });
 }
 
