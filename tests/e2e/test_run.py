@@ -569,7 +569,7 @@ class Killed(Run):
         self.assert_gone(instance, self.mark)
 
     def test_killed_while_it_starts(self):
-        for what in ("lock", "instance", "s"):
+        for what in ("", "lock", "instance", "s"):
             with self.subTest(what):
                 run = self.start("--", "sleep", ":::", "600")
                 deadline = time.monotonic() + 0.5 * PATIENCE

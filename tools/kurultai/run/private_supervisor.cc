@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,8 +12,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <string_view>
 
 #include "tools/kurultai/supervisor.h"
@@ -22,8 +25,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The path of a Unix socket holds 107 bytes, of which "/kurultai-run-XXXXXX/s" takes 22.
-constexpr std::size_t longest_parent = 84;
+// The path of a Unix socket holds 107 bytes, of which "/kurultai-run-" with 16 digits and "/s" takes 32.
+constexpr std::size_t longest_parent = 75;
+constexpr int configuration_fd = 3;  // in the supervisor
 
 // A payload of at most gateway.max_body (1 MiB), a result of at most 64 KiB that may take six times that as
 // JSON, and a log of at most 64 KiB; larger results are in files.
@@ -50,13 +54,15 @@ std::string find_kurultaid() {
   return "kurultaid";
 }
 
-Result<void> write_file(const std::string& path, const std::string& text) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return system_failure("create " + path, errno);
+/// The configuration without a file that somebody would have to remove. Its descriptor; it goes with the last
+/// process that has it.
+Result<int> in_memory(const std::string& text) {
+  const int fd = memfd_create("kurultai-run", MFD_CLOEXEC);
+  if (fd < 0) return system_failure("memfd_create", errno);
   const int error = write_all(fd, text);
+  if (error == 0) return fd;
   close(fd);
-  if (error != 0) return system_failure("write " + path, error);
-  return {};
+  return system_failure("write the configuration", error);
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& words) {
@@ -96,18 +102,22 @@ std::vector<std::string> without_overrides(const std::vector<std::string>& envir
   return out;
 }
 
-Result<void> PrivateSupervisor::make_directory() {
+// Only its name: the supervisor makes it, whose guardian removes it, so that nothing is left of a run that is
+// killed in between. Nobody can guess 64 random bits and make it first.
+Result<void> PrivateSupervisor::choose_directory() {
   // Not under XDG_RUNTIME_DIR: that is memory, and results are kept here.
   const char* wanted = std::getenv("TMPDIR");
   std::string parent = wanted != nullptr && *wanted == '/' ? wanted : "/tmp";
   if (parent.size() > longest_parent) parent = "/tmp";
-  std::string name = parent + "/kurultai-run-XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) return system_failure("make a directory in " + parent, errno);
-  directory_ = name;
+  if (access(parent.c_str(), W_OK | X_OK) != 0) return system_failure("make a directory in " + parent, errno);
+  std::random_device random;
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%08x%08x", random(), random());
+  directory_ = parent + "/kurultai-run-" + digits.data();
   return {};
 }
 
-Result<void> PrivateSupervisor::spawn(const std::string& program, const std::string& config_file) {
+Result<void> PrivateSupervisor::spawn(const std::string& program, int configuration) {
   std::array<int, 2> input = {-1, -1};
   std::array<int, 2> errors = {-1, -1};
   if (pipe2(input.data(), O_CLOEXEC) != 0) return system_failure("pipe", errno);
@@ -121,6 +131,7 @@ Result<void> PrivateSupervisor::spawn(const std::string& program, const std::str
   posix_spawn_file_actions_adddup2(&actions, input[0], STDIN_FILENO);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, errors[1], STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, configuration, configuration_fd);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   // A session of its own: Ctrl-C is for us, who let running commands finish. Signals as a shell would leave
@@ -131,9 +142,12 @@ Result<void> PrivateSupervisor::spawn(const std::string& program, const std::str
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
 
-  std::vector<std::string> words = {program,           "--private",   "--config", config_file, "--socket",
-                                    directory_ + "/s", "--state-dir", directory_, "--listen",  "none",
-                                    "--log-level",     "warn"};
+  std::vector<std::string> words = {program,       "--private",
+                                    "--config",    "/proc/self/fd/" + std::to_string(configuration_fd),
+                                    "--socket",    directory_ + "/s",
+                                    "--state-dir", directory_,
+                                    "--listen",    "none",
+                                    "--log-level", "warn"};
   std::vector<std::string> environment = without_overrides(own_environment());
   if (piped) {
     error = posix_spawnp(&pid_, program.c_str(), &actions, &attributes, pointers_to(words).data(),
@@ -150,10 +164,12 @@ Result<void> PrivateSupervisor::spawn(const std::string& program, const std::str
 }
 
 Result<void> PrivateSupervisor::start(const PrivateLimits& limits) {
-  if (auto made = make_directory(); !made) return made;
-  const std::string config_file = directory_ + "/memory.yaml";
-  if (auto written = write_file(config_file, private_configuration(limits)); !written) return written;
-  return spawn(find_kurultaid(), config_file);
+  if (auto chosen = choose_directory(); !chosen) return chosen;
+  const auto configuration = in_memory(private_configuration(limits));
+  if (!configuration) return std::unexpected(configuration.error());
+  auto spawned = spawn(find_kurultaid(), *configuration);
+  close(*configuration);
+  return spawned;
 }
 
 Endpoint PrivateSupervisor::endpoint() const {

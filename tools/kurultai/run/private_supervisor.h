@@ -55,8 +55,8 @@ class PrivateSupervisor {
   std::string last_words() const;
 
  private:
-  Result<void> make_directory();
-  Result<void> spawn(const std::string& program, const std::string& config_file);
+  Result<void> choose_directory();
+  Result<void> spawn(const std::string& program, int configuration);
   bool wait_for_end(Duration at_most);
 
   std::string directory_;
