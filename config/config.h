@@ -29,6 +29,7 @@ struct AgentConfig {
   std::optional<Bytes> memory_limit;    // absent: workers.memory_limit
   std::optional<Bytes> memory_warning;  // absent: workers.memory_warning, at most the limit
   bool preemptable = true;
+  bool protect = false;  // nothing but its own cap may end it
   bool idempotent = true;
   Duration timeout{std::chrono::hours(1)};
   Duration start_timeout{std::chrono::seconds(30)};

@@ -217,6 +217,9 @@ void add_times(std::vector<Setting<AgentConfig>>& table) {
 }
 
 void add_conduct(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "protect",
+      "Whether nothing but its own cap may end its tasks: neither preemption nor a kill for the budget",
+      Flag{}, field(&AgentConfig::protect));
   add(table, "preemptable", "Whether its tasks may be preempted for more important ones", Flag{},
       field(&AgentConfig::preemptable));
   add(table, "idempotent", "Whether a task may run again after it was cut off", Flag{},

@@ -10,7 +10,6 @@ namespace kurultai {
 
 namespace {
 
-constexpr Duration settle{2000};         // after a choice the governor waits for its effect at most so long
 constexpr Duration no_room_pause{1000};  // the kernel had no memory for a new group
 constexpr Duration idle_grace{1000};     // a worker without a task has nothing to save
 constexpr Duration housekeeping_pace{60000};
@@ -72,8 +71,12 @@ Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Con
                if (!task.result.file.empty()) remove_file(loop_, task.result.file);
              }),
       queue_(config_->queue),
-      governor_(config_->memory.thresholds, settle),
+      governor_(config_->memory.thresholds),
       pool_(loop, controller, std::move(pool), *this),
+      grants_(loop,
+              [this] {
+                if (monitor_ != nullptr) monitor_->nudge();
+              }),
       pump_timer_(loop, [this] { pump(); }),
       housekeeping_timer_(loop, [this] { housekeeping(); }),
       drain_timer_(loop, [this] { check_drained(); }) {
@@ -99,7 +102,7 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   const auto change = compare(*before, *config_);
   agents_ = agents_of(*config_);
   queue_.set_limits(config_->queue);
-  governor_.configure(config_->memory.thresholds, settle);
+  governor_.configure(config_->memory.thresholds);
   tasks_.set_retention(retention_of(config_->store));
   pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
   pool_.forget_users();
@@ -339,6 +342,10 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
     worker = pool_.find(use->worker_id);
   } else {
     const Bytes limit = limit_of(task);
+    if (!has_room()) {
+      room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
+      return arm_pump(room_at_);
+    }
     auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)));
     if (!spawned && spawned.error().code == ENOMEM) {
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
@@ -349,6 +356,7 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
       return end_waiting(task, TaskState::failed, FailReason::spawn_failed, spawned.error().message);
     }
     worker = *spawned;
+    if (governs_edges()) grants_.add(*worker);
     events_.emit(task.id, WorkerEvent{WorkerEvent::Kind::spawned, worker->id(), agent->name, worker->pid()});
     if (monitor_ != nullptr) monitor_->nudge();
   }
@@ -356,7 +364,8 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
   worker->take_slot(task.id);
   const int given = worker->tasks_done() + static_cast<int>(worker->tasks().size());
   if (!config_->flags.worker_pool || (agent->max_tasks > 0 && given >= agent->max_tasks)) worker->retire();
-  runs_.emplace(task.id, Run{.task = task, .worker = worker, .agent = agent});
+  const bool let_in = governor_.pressure().is_over(Threshold::preempt);
+  runs_.emplace(task.id, Run{.task = task, .worker = worker, .agent = agent, .let_in = let_in});
   if (worker->state() == Worker::State::serving) begin(task, *worker);
 }
 

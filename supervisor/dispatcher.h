@@ -22,6 +22,7 @@
 #include "supervisor/store/spool.h"
 #include "supervisor/store/task_table.h"
 #include "supervisor/workers/fill_command.h"
+#include "supervisor/workers/grants.h"
 #include "supervisor/workers/pool.h"
 
 namespace kurultai {
@@ -80,6 +81,8 @@ class Dispatcher : public WorkerListener {
   void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
   /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
   void kill_workers() { pool_.kill_all(); }
+  /// What all workers together may hold: the budget less the supervisor's reserve.
+  void set_workers_total(Bytes total) { grants_.set_total(total); }
   bool is_draining() const { return draining_since_.has_value(); }
 
   // What others look at.
@@ -103,6 +106,7 @@ class Dispatcher : public WorkerListener {
   void worker_ready(Worker& worker) override;
   void worker_said(Worker& worker, FromAgent message) override;
   void worker_logged(Worker& worker, std::string_view text, bool noise) override;
+  void worker_at_edge(Worker& worker) override;
   void worker_oom(Worker& worker) override;
   void worker_swept(Worker& worker, int count) override;
   void worker_ending(Worker& worker) override;
@@ -121,11 +125,18 @@ class Dispatcher : public WorkerListener {
     TimePoint decided = {};           // when that was
     std::string why = {};             // of the stop: preempt, kill, …
     TimePoint last_progress = {};
+    TimePoint saved = {};   // what it did since then would be lost
+    bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that
+    bool declined = false;  // it may run once only and did not answer PREEMPT
+    std::optional<TimePoint> back_by = {};  // its memory is expected by then
     TimePoint next_told = {};               // when its progress may be told again
     std::unique_ptr<uv::Timer> timer = {};  // deadline, then the steps of stopping
     std::string chunks = {};                // result pieces while they are few
     std::unique_ptr<SpoolFile> spool = {};  // and when they are many
   };
+  /// Memory that was asked for may be awaited so long after its owner's last deadline.
+  static constexpr Duration settle{2000};
+
   /// How a run ended, before it is judged.
   struct Outcome {
     Ending ending;
@@ -157,6 +168,11 @@ class Dispatcher : public WorkerListener {
   // governing.cc: the side of memory
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
+  Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const;
+  bool kill_can_wait(const MemorySnapshot& snapshot);
+  bool reclaim(Bytes cache);
+  bool has_room();
+  bool governs_edges() const { return controller_.has_edges() && config_->flags.memory_governance; }
   void apply(const Action& action, const MemorySnapshot& snapshot);
   void govern(const std::string& task_id, bool kill, double ratio);
 
@@ -199,6 +215,9 @@ class Dispatcher : public WorkerListener {
   TaskQueue queue_;
   Governor governor_;
   Pool pool_;
+  Grants grants_;
+  bool reclaiming_ = false;
+  TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   WaitEstimate wait_estimate_;
   std::map<std::string, CircuitBreaker> breakers_;
   std::map<std::string, CircuitBreaker> called_breakers_;  // of what agents call, by the names they give
@@ -215,6 +234,8 @@ class Dispatcher : public WorkerListener {
   bool pump_again_ = false;
   std::uint64_t decisions_ = 0;  // for correlation ids
   std::uint64_t noise_lines_ = 0;
+
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 
   std::optional<TimePoint> draining_since_;
   TimePoint drain_until_;

@@ -12,24 +12,87 @@ struct overloaded : Cases... {
   using Cases::operator()...;
 };
 
+constexpr Bytes worth_reclaiming = mebibytes(8);
+
+Bytes cache_of(const GroupReading& reading) {
+  return reading.active_cache + std::max(reading.raw - reading.used, Bytes{});
+}
+
+bool is_kill(const Action& action) { return std::holds_alternative<KillTask>(action); }
+
 }  // namespace
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
+  Bytes stray = snapshot.workers.total.used;
   for (const NamedReading& named : snapshot.workers.groups) {
     if (Worker* worker = pool_.find(named.name)) note_reading(*worker, named.reading);
+    stray -= named.reading.used;
   }
+  // The groups are read after their sum: one that grows in between makes it smaller than their own.
+  grants_.set_stray(std::max(stray, Bytes{}));
+  // Page cache goes before any worker, so also before the idle ones.
+  if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   const auto running = candidates();
-  const auto ending = std::ranges::count_if(pool_.workers(), [](const auto& worker) {
-    return worker->state() == Worker::State::ending && worker->tasks().empty();
-  });
-  // With governance off idle workers stay: nothing that would be done may wait for their end.
-  const int idle = config_->flags.memory_governance ? pool_.idle() : 0;
-  const Situation situation{snapshot.used, snapshot.budget, running, idle, static_cast<int>(ending)};
-  const auto actions = governor_.decide(situation, loop_.now());
+  const auto actions = governor_.decide(situation(snapshot, running), loop_.now());
   if (actions.empty()) return;
   decisions_ += 1;
-  for (const Action& action : actions) apply(action, snapshot);
+  const bool spared = std::ranges::any_of(actions, is_kill) && kill_can_wait(snapshot);
+  for (const Action& action : actions) {
+    if (!spared || !is_kill(action)) apply(action, snapshot);
+  }
   pump();
+}
+
+Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const {
+  Situation situation{snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !reclaiming_};
+  const TimePoint now = loop_.now();
+  for (const auto& worker : pool_.workers()) {
+    if (!worker->tasks().empty()) continue;
+    if (worker->state() == Worker::State::ending) {
+      if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
+    } else if (worker->state() == Worker::State::serving && config_->flags.memory_governance) {
+      situation.idle +=
+          worker->memory();  // with governance off they stay, and nothing may wait for their end
+    }
+  }
+  return situation;
+}
+
+/// A kill is not taken back: memory may have come back since the reading, and page cache goes first.
+bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
+  if (!config_->flags.memory_governance || monitor_ == nullptr) return false;
+  if (reclaiming_) return true;
+  if (!grants_.starving()) {
+    const auto fresh = monitor_->read_now();
+    if (fresh && fresh->ratio() < governor_.pressure().thresholds().at(Threshold::kill)) return true;
+  }
+  return reclaim(snapshot.workers.total.active_cache);  // the inactive does not count as used
+}
+
+/// True when page cache is being taken back, so that nothing else need be.
+bool Dispatcher::reclaim(Bytes cache) {
+  if (reclaiming_) return true;
+  if (cache < worth_reclaiming || monitor_ == nullptr || loop_.now() < reclaim_again_) return false;
+  reclaiming_ = true;
+  run_on_thread(loop_, controller_.reclaim_job(cache), [this, cache, alive = std::weak_ptr(alive_)] {
+    if (alive.expired()) return;
+    reclaiming_ = false;
+    const auto after = monitor_->read_now();
+    const Bytes left = after ? cache_of(after->workers.total) : cache;
+    // Dirty pages, and those that somebody keeps using, do not come back by asking again.
+    if (cache - left < worth_reclaiming) reclaim_again_ = loop_.now() + settle;
+    grants_.look();
+    monitor_->nudge();
+    pump();
+  });
+  return true;
+}
+
+/// Room for one more worker; page cache is taken back for it.
+bool Dispatcher::has_room() {
+  if (!governs_edges() || grants_.has_room()) return true;
+  if (monitor_ != nullptr) reclaim(cache_of(monitor_->last().workers.total));
+  return false;
 }
 
 void Dispatcher::note_reading(Worker& worker, const GroupReading& reading) {
@@ -43,18 +106,28 @@ void Dispatcher::note_reading(Worker& worker, const GroupReading& reading) {
 // highest.
 std::vector<Candidate> Dispatcher::candidates() const {
   std::vector<Candidate> list;
+  const TimePoint now = loop_.now();
   for (const auto& worker : pool_.workers()) {
-    const Run* highest = nullptr;
-    bool leaving = worker->state() == Worker::State::ending;
+    if (worker->tasks().empty()) continue;
+    Candidate candidate;
+    candidate.priority = Priority::heartbeat;
+    candidate.memory = worker->memory();
+    candidate.dying = worker->killed();
     for (const std::string& task_id : worker->tasks()) {
       const Run& run = runs_.at(task_id);
-      if (!run.sent) continue;
-      leaving = leaving || run.intent != Intent::none;
-      if (highest == nullptr || run.task.priority < highest->task.priority) highest = &run;
+      const double progress = run.task.progress.value_or(0) / 100;
+      if (run.sent) candidate.work_lost += work_lost(run.saved, progress, {}, now);
+      if (run.back_by) candidate.back_by = std::max(candidate.back_by.value_or(*run.back_by), *run.back_by);
+      candidate.is_protected = candidate.is_protected || run.agent->protect;
+      if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
+      candidate.task_id = task_id;
+      candidate.priority = run.task.priority;
+      candidate.preemptable = run.agent->preemptable && !run.declined && !run.let_in;
     }
-    if (highest == nullptr) continue;
-    list.push_back({highest->task.id, highest->task.priority, highest->agent->preemptable, leaving,
-                    worker->memory(), highest->task.run_since});
+    candidate.work_lost += std::chrono::duration<double>(worker->cold_start()).count();
+    if (worker->state() == Worker::State::ending && !candidate.back_by)
+      candidate.back_by = worker->ending_since() + settle;
+    list.push_back(std::move(candidate));
   }
   return list;
 }
@@ -64,6 +137,9 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
   std::visit(overloaded{
                  [&](const Crossed& crossed) {
                    const Crossing& crossing = crossed.crossing;
+                   if (crossing.threshold == Threshold::preempt && crossing.direction == Direction::down) {
+                     for (auto& [id, run] : runs_) run.let_in = false;
+                   }
                    events_.emit(
                        "g" + std::to_string(decisions_),
                        ThresholdCrossed{crossing.threshold, crossing.direction, crossing.ratio, snapshot});
@@ -75,8 +151,13 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                        worker->send(PressureHint{hint.level, hint.ratio});
                    }
                  },
-                 [&](const EndIdleWorkers&) {
-                   if (acting) pool_.end_idle(loop_.now());
+                 [&](const EndIdleWorkers& end) {
+                   if (!acting) return;
+                   if (end.at_once) {
+                     pool_.kill_idle();
+                   } else {
+                     pool_.end_idle(loop_.now());
+                   }
                  },
                  [&](const PreemptTask& preempt) { govern(preempt.task_id, false, preempt.ratio); },
                  [&](const KillTask& kill) { govern(kill.task_id, true, kill.ratio); },
@@ -86,20 +167,14 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
 
 void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
   const std::string correlation = "g" + std::to_string(decisions_);
+  const auto found = runs_.find(task_id);
+  if (found == runs_.end() || found->second.worker == nullptr) return;
+  Worker* worker = found->second.worker;
+  const TimePoint now = loop_.now();
   if (!config_->flags.memory_governance) {
+    found->second.back_by = now + settle;  // said once, and again if nothing changes
     return events_.emit(correlation, Withheld{kill ? "kill" : "preempt", task_id, ratio});
   }
-  const auto found = runs_.find(task_id);
-  if (found == runs_.end()) return;
-  if (kill && monitor_ != nullptr) {
-    // Memory may have come back since the reading: a kill is not taken back.
-    const auto fresh = monitor_->read_now();
-    if (fresh && fresh->ratio() < governor_.pressure().thresholds().at(Threshold::kill))
-      return governor_.withdraw();
-  }
-  Worker* worker = found->second.worker;
-  if (worker == nullptr) return;
-  const TimePoint now = loop_.now();
   const auto tasks = worker->tasks();
   for (const std::string& id : tasks) {
     Run& run = runs_.at(id);
@@ -107,7 +182,10 @@ void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
     run.decided = now;
     if (!kill) {
       stop_run(run, Intent::preempt, "preempt");
-    } else if (run.intent == Intent::none || run.intent == Intent::preempt) {
+      continue;
+    }
+    run.back_by = now + settle;
+    if (run.intent == Intent::none || run.intent == Intent::preempt) {
       run.intent = Intent::budget;
       run.why = "kill";
     }

@@ -147,6 +147,7 @@ class Supervisor {
   void apply_limit() {
     auto outcome = std::make_shared<Result<void>>();
     const Bytes limit = budget_ - reserve();
+    dispatcher_.set_workers_total(limit);
     run_on_thread(
         loop_, [this, outcome, limit] { *outcome = controller_.set_workers_limit(limit); },
         [this, outcome, limit, budget = budget_, alive = std::weak_ptr(alive_)] {

@@ -96,6 +96,7 @@ void Dispatcher::begin(Task& task, Worker& worker) {
   task.waited = std::chrono::duration_cast<Duration>(now - task.queued_since);
   run.sent = true;
   run.last_progress = now;
+  run.saved = now;
   if (worker.tasks().size() == 1) {
     worker.forget_oom();
     worker.reset_peak();
@@ -166,12 +167,15 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
   }
   const bool hosted = run.agent->protocol == AgentProtocol::exec;
   run.timer->start(hosted ? grace + host_margin : grace);
+  run.back_by = loop_.now() + grace + host_margin + term_to_kill + settle;
 }
 
 void Dispatcher::next_stop_step(Run& run) {
   if (run.intent == Intent::preempt && !run.agent->idempotent && !is_draining()) {
     // Only its own PREEMPTED may stop it, and that did not come: it runs on.
     run.intent = Intent::none;
+    run.declined = true;
+    run.back_by.reset();
     run.why.clear();
     run.correlation_id.clear();
     return on_deadline(run.task.id);
@@ -281,6 +285,7 @@ bool Dispatcher::tells_progress(Run& run) {
 
 void Dispatcher::on_message(Run& run, Checkpoint message) {
   run.last_progress = loop_.now();
+  run.saved = run.last_progress;
   run.task.checkpoint = std::move(message.state);
 }
 
@@ -539,6 +544,10 @@ void Dispatcher::worker_logged(Worker& worker, std::string_view text, bool noise
   }
 }
 
+void Dispatcher::worker_at_edge(Worker&) {
+  if (governs_edges()) grants_.look();
+}
+
 void Dispatcher::worker_oom(Worker& worker) {
   if (worker.agent().on_child_oom == OnChildOom::warn) {
     for (const std::string& task_id : worker.tasks()) {
@@ -595,6 +604,7 @@ void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
   }
   events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
                                         worker.pid(), to_string(end.cause), end.message, worker.peak()});
+  grants_.remove(worker);
   pool_.bury(worker, end, !tasks.empty());
   if (is_draining()) check_drained();
   if (monitor_ != nullptr) monitor_->nudge();

@@ -17,7 +17,7 @@ namespace {
 
 class Charge1 : public Charge {
  public:
-  static Result<std::shared_ptr<Charge>> open(const std::string& directory) {
+  static Result<std::shared_ptr<Charge1>> open(const std::string& directory) {
     auto usage = KernelFile::open(directory + "/memory.usage_in_bytes");
     if (!usage) return std::unexpected(usage.error());
     auto stat = KernelFile::open(directory + "/memory.stat");
@@ -26,7 +26,7 @@ class Charge1 : public Charge {
     if (!oom) return std::unexpected(oom.error());
     auto high = KernelFile::open(directory + "/memory.max_usage_in_bytes");
     if (!high) return std::unexpected(high.error());
-    return std::shared_ptr<Charge>(
+    return std::shared_ptr<Charge1>(
         new Charge1(std::move(*usage), std::move(*stat), std::move(*oom), std::move(*high)));
   }
 
@@ -41,23 +41,31 @@ class Charge1 : public Charge {
     if (!cache) return std::unexpected(cache.error());
     const auto swap =
         flat_number(*stat, "total_swap", stat_.path()).value_or(0);  // absent when not accounted
+    const auto active = flat_number(*stat, "total_active_file", stat_.path()).value_or(0);
     auto kills = oom_kills();
     if (!kills) return std::unexpected(kills.error());
     auto high = high_.read_number();
     if (!high) return std::unexpected(high.error());
     // Usage and stat are counted in batches of their own: the difference may dip below zero.
     const std::int64_t working = std::max<std::int64_t>(*usage - *cache, 0) + swap;
-    return GroupReading{{*usage}, {working}, {swap}, {*high}, static_cast<std::uint64_t>(*kills)};
+    return GroupReading{{*usage}, {working}, {swap}, {active}, {*high}, static_cast<std::uint64_t>(*kills)};
   }
 
-  Result<std::int64_t> oom_kills() const override {
-    KernelFile::Buffer buffer;
-    auto oom = oom_.read(buffer);
-    if (!oom) return std::unexpected(oom.error());
-    return flat_number(*oom, "oom_kill", oom_.path());  // since 4.13
+  Result<std::int64_t> oom_kills() const override { return oom_state("oom_kill"); }  // since 4.13
+  Result<std::int64_t> under_oom() const { return oom_state("under_oom"); }
+  Result<Bytes> usage() const {
+    auto usage = usage_.read_number();
+    return usage ? Result<Bytes>(Bytes{*usage}) : std::unexpected(usage.error());
   }
 
  private:
+  Result<std::int64_t> oom_state(const char* key) const {
+    KernelFile::Buffer buffer;
+    auto oom = oom_.read(buffer);
+    if (!oom) return std::unexpected(oom.error());
+    return flat_number(*oom, key, oom_.path());
+  }
+
   Charge1(KernelFile usage, KernelFile stat, KernelFile oom, KernelFile high)
       : usage_(std::move(usage)), stat_(std::move(stat)), oom_(std::move(oom)), high_(std::move(high)) {}
 
@@ -105,13 +113,32 @@ Result<Fd> new_eventfd() {
 class Group1 : public CgroupGroup {
  public:
   Group1(CgroupController& controller, std::string name, std::vector<std::string> directories,
-         std::shared_ptr<Charge> charge, Fd oom, int processes)
-      : CgroupGroup(controller, std::move(name), directories, std::move(charge)),
+         std::shared_ptr<Charge1> charge, Fd oom, GroupLimits limits)
+      : CgroupGroup(controller, std::move(name), directories, charge),
+        charge_(std::move(charge)),
         oom_(std::move(oom)),
         pids_directory_(directories.size() > 1 ? directories[1] : std::string()),
-        processes_(processes) {}
+        processes_(limits.processes),
+        limit_(limits.memory) {}
 
-  Result<void> set_limit(Bytes memory) override { return write_limit(memory_directory(), memory); }
+  Result<void> set_limit(Bytes memory) override {
+    limit_ = memory;
+    return write_limit(memory_directory(), memory);
+  }
+
+  Result<Bytes> charge() const override { return charge_->usage(); }
+
+  /// The group's own limit with its killer off: whoever grows is parked in its page fault (memory.rst, 10),
+  /// and nobody else is touched.
+  Result<void> set_edge(Bytes edge) override {
+    const bool below = edge < limit_;
+    if (below) {
+      if (auto off = disable_killer(true); !off) return off;
+    }
+    if (auto written = write_limit(memory_directory(), std::min(edge, limit_)); !written) return written;
+    return below ? Result<void>{} : disable_killer(false);
+  }
+  bool waits_at_edge() const override { return killer_off_ && charge_->under_oom().value_or(0) != 0; }
 
   /// Version 1 cannot kill a group at once, and chains of processes that fork and end outrun every list. So
   /// nobody in here may fork until all are gone.
@@ -130,14 +157,24 @@ class Group1 : public CgroupGroup {
   }
 
  private:
+  Result<void> disable_killer(bool off) {
+    if (off == killer_off_) return {};
+    auto written = write_file(memory_directory() + "/memory.oom_control", off ? "1" : "0");
+    if (written) killer_off_ = off;
+    return written;
+  }
+
   void reopen() {
     closed_ = false;
     if (!pids_directory_.empty()) ignore_failure(write_pids(pids_directory_, processes_));
   }
 
+  std::shared_ptr<Charge1> charge_;
   Fd oom_;
   std::string pids_directory_;  // empty where pids are not limited
   int processes_;
+  Bytes limit_;
+  bool killer_off_ = false;
   bool closed_ = false;
 };
 
@@ -159,6 +196,11 @@ class Controller1 : public CgroupController {
 
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
+  bool has_edges() const override { return true; }
+  /// Version 1 cannot be told how much.
+  std::function<void()> reclaim_job(Bytes) const override {
+    return [file = memory_paths().workers + "/memory.force_empty"] { ignore_failure(write_file(file, "0")); };
+  }
 
   Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) override {
     auto directories = make_directories(name);
@@ -206,7 +248,7 @@ class Controller1 : public CgroupController {
     if (auto done = subscribe(oom->get(), directories.front(), "memory.oom_control"); !done)
       return std::unexpected(done.error());
     enlist(name, *charge);
-    return std::make_unique<Group1>(*this, name, directories, *charge, std::move(*oom), limits.processes);
+    return std::make_unique<Group1>(*this, name, directories, *charge, std::move(*oom), limits);
   }
 
   std::string proc_root_;

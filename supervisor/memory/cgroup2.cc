@@ -25,7 +25,7 @@ bool has_word(std::string_view text, std::string_view word) {
 
 class Charge2 : public Charge {
  public:
-  static Result<std::shared_ptr<Charge>> open(const std::string& directory) {
+  static Result<std::shared_ptr<Charge2>> open(const std::string& directory) {
     auto current = KernelFile::open(directory + "/memory.current");
     if (!current) return std::unexpected(current.error());
     auto stat = KernelFile::open(directory + "/memory.stat");
@@ -36,8 +36,8 @@ class Charge2 : public Charge {
     if (!swap) return std::unexpected(swap.error());
     auto peak = open_if_there(directory + "/memory.peak");  // since 5.19
     if (!peak) return std::unexpected(peak.error());
-    return std::shared_ptr<Charge>(new Charge2(std::move(*current), std::move(*stat), std::move(*events),
-                                               std::move(*swap), std::move(*peak)));
+    return std::shared_ptr<Charge2>(new Charge2(std::move(*current), std::move(*stat), std::move(*events),
+                                                std::move(*swap), std::move(*peak)));
   }
 
   Result<GroupReading> read() const override {
@@ -49,6 +49,7 @@ class Charge2 : public Charge {
     const auto cache =
         unused_cache(*stat, {"inactive_file", "active_file", "file_dirty", "file_writeback"}, stat_.path());
     if (!cache) return std::unexpected(cache.error());
+    const auto active = flat_number(*stat, "active_file", stat_.path()).value_or(0);
     auto kills = oom_kills();
     if (!kills) return std::unexpected(kills.error());
     auto swap = read_if_there(swap_);
@@ -57,7 +58,13 @@ class Charge2 : public Charge {
     if (!peak) return std::unexpected(peak.error());
     // Current and stat are counted in batches of their own: the difference may dip below zero.
     const std::int64_t working = std::max<std::int64_t>(*current - *cache, 0) + *swap;
-    return GroupReading{{*current}, {working}, {*swap}, {*peak}, static_cast<std::uint64_t>(*kills)};
+    return GroupReading{{*current}, {working}, {*swap},
+                        {active},   {*peak},   static_cast<std::uint64_t>(*kills)};
+  }
+
+  Result<Bytes> current() const {
+    auto current = current_.read_number();
+    return current ? Result<Bytes>(Bytes{*current}) : std::unexpected(current.error());
   }
 
   Result<std::int64_t> oom_kills() const override {
@@ -107,11 +114,34 @@ Result<void> write_if_there(const std::string& path, std::string_view text) {
 class Group2 : public CgroupGroup {
  public:
   Group2(CgroupController& controller, std::string name, std::vector<std::string> directories,
-         std::shared_ptr<Charge> charge, KernelFile events)
-      : CgroupGroup(controller, std::move(name), std::move(directories), std::move(charge)),
-        events_(std::move(events)) {}
+         std::shared_ptr<Charge2> charge, KernelFile events, Bytes limit)
+      : CgroupGroup(controller, std::move(name), std::move(directories), charge),
+        charge_(std::move(charge)),
+        events_(std::move(events)),
+        limit_(limit),
+        edge_(limit) {}
 
-  Result<void> set_limit(Bytes memory) override { return write_limit(memory_directory(), memory); }
+  Result<void> set_limit(Bytes memory) override {
+    limit_ = memory;
+    return write_limit(memory_directory(), memory);
+  }
+
+  Result<Bytes> charge() const override { return charge_->current(); }
+
+  /// memory.high: whoever grows above it is slowed down to about 1 MiB/s, and raising it does not wake one
+  /// that sleeps (measured: up to 2 s). So it must bite only when there is nothing left to give.
+  Result<void> set_edge(Bytes edge) override {
+    const std::string text = edge < limit_ ? std::to_string(edge.count) : "max";
+    auto written = write_if_there(memory_directory() + "/memory.high", text);
+    if (written) edge_ = std::min(edge, limit_);
+    return written;
+  }
+  /// Over the edge with what the kernel cannot take back by itself.
+  bool waits_at_edge() const override {
+    if (edge_ >= limit_) return false;
+    const auto reading = charge_->read();
+    return reading && reading->used + mebibytes(1) >= edge_;
+  }
 
   Result<bool> kill_all() override {
     auto inside = processes();
@@ -130,7 +160,10 @@ class Group2 : public CgroupGroup {
   }
 
  private:
+  std::shared_ptr<Charge2> charge_;
   KernelFile events_;  // apart from the one that readings use: each open file is polled for itself
+  Bytes limit_;
+  Bytes edge_;
 };
 
 class Controller2 : public CgroupController {
@@ -143,6 +176,13 @@ class Controller2 : public CgroupController {
   Guarantee guarantee() const override { return Guarantee::cgroup2; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
+  bool has_edges() const override { return true; }
+  /// memory.reclaim is there since 5.19; EAGAIN says that it freed less than was wanted.
+  std::function<void()> reclaim_job(Bytes wanted) const override {
+    return [file = memory_paths().workers + "/memory.reclaim", wanted] {
+      ignore_failure(write_file(file, std::to_string(wanted.count)));
+    };
+  }
 
   /// cpu.stat is there without the cpu controller, and keeps what removed groups below have used.
   std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
@@ -183,7 +223,8 @@ class Controller2 : public CgroupController {
     auto events = KernelFile::open(directory + "/memory.events");
     if (!events) return std::unexpected(events.error());
     enlist(name, *charge);
-    auto group = std::make_unique<Group2>(*this, name, directories, *charge, std::move(*events));
+    auto group =
+        std::make_unique<Group2>(*this, name, directories, *charge, std::move(*events), limits.memory);
     group->acknowledge_oom();  // a file that was never read polls as changed
     return group;
   }

@@ -30,7 +30,8 @@ struct GroupReading {
   // no cgroup.
   Bytes used;
   Bytes swap;
-  Bytes high_water;  // the kernel's own maximum of raw since the group was made; 0 where it keeps none
+  Bytes active_cache;  // file pages that count as used and that reclaim could still take back
+  Bytes high_water;    // the kernel's own maximum of raw since the group was made; 0 where it keeps none
   std::uint64_t oom_kills = 0;  // processes of this group that the kernel killed for its cap, ever
 };
 
@@ -67,6 +68,18 @@ class WorkerGroup {
   }
   virtual Result<void> set_limit(Bytes memory) = 0;
 
+  /// All that is charged now, page cache included: the cheapest reading there is.
+  virtual Result<Bytes> charge() const {
+    const auto reading = read();
+    return reading ? Result<Bytes>(reading->raw) : std::unexpected(reading.error());
+  }
+  /// Growth above `edge` waits until the edge is raised: nobody inside is killed for it. At or above the
+  /// limit the limit rules alone. The kernel reclaims in the writer when the edge is below the charge, so
+  /// callers keep it above; raising never waits. Without cgroups it does nothing.
+  virtual Result<void> set_edge(Bytes) { return {}; }
+  /// Whether something inside waits at the edge now.
+  virtual bool waits_at_edge() const { return false; }
+
   /// Sends SIGKILL to all that is inside; true when nothing is left. Call again until it is (fork bombs).
   virtual Result<bool> kill_all() = 0;
   /// Sends `signal` once to all that is inside.
@@ -74,8 +87,8 @@ class WorkerGroup {
   /// Processes inside now. Includes none that are dead.
   virtual Result<std::vector<int>> processes() const = 0;
 
-  /// Becomes readable (POLLIN; POLLPRI on v2's memory.events) when the kernel killed for the cap; -1: none
-  /// such.
+  /// Becomes readable (POLLIN; POLLPRI on v2's memory.events) when the kernel killed for the cap, or
+  /// something waits at the edge; -1: none such.
   virtual int oom_fd() const = 0;
   /// Clears the readiness of oom_fd.
   virtual void acknowledge_oom() = 0;
@@ -96,6 +109,13 @@ class Controller {
   /// The backstop over all workers. No-op in the rlimit level. May be refused below present use (EBUSY on
   /// v1).
   virtual Result<void> set_workers_limit(Bytes limit) = 0;
+
+  /// Whether groups have edges.
+  virtual bool has_edges() const { return false; }
+  /// A job, for a thread, that takes back up to `wanted` of page cache from all workers: it may take seconds.
+  virtual std::function<void()> reclaim_job(Bytes) const {
+    return [] {};
+  }
 
   /// A job that reads all workers. `slow()` says whether it must run on a thread (rlimit: procfs walks); the
   /// job owns what it needs, so groups may come and go meanwhile.

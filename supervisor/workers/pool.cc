@@ -128,6 +128,13 @@ void Pool::kill_all() {
   for (const auto& worker : workers_) worker->kill();
 }
 
+void Pool::kill_idle() {
+  for (const auto& worker : workers_) {
+    const bool starts = worker->state() == Worker::State::starting;
+    if (worker->tasks().empty() && !starts) worker->kill();
+  }
+}
+
 void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
   const std::string agent = worker.agent().name;
   // One that served its tasks and left with status 0 did nothing wrong; a command of an exec task has its own

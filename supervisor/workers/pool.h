@@ -46,6 +46,8 @@ class Pool {
   void retire(const std::string& agent);
   void end_all(Duration grace);
   void kill_all();
+  /// Kills the workers without a task, also those that were told to end and have not yet.
+  void kill_idle();
 
   /// From worker_gone: counts the end against the agent's restart budget if it was abnormal, and destroys the
   /// worker in a later turn of the loop.

@@ -75,6 +75,7 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
     auto watch = uv::FdWatch::start(loop, group_->oom_fd(), [this] {
       group_->acknowledge_oom();
       oom_looks_ = oom_looks;
+      listener_.worker_at_edge(*this);
       on_oom();
     });
     if (watch) oom_watch_ = std::move(*watch);
@@ -101,6 +102,10 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
 }
 
 Worker::~Worker() = default;
+
+Duration Worker::cold_start() const {
+  return std::chrono::duration_cast<Duration>(ready_.value_or(loop_.now()) - started_);
+}
 
 int Worker::free_slots() const {
   const bool takes_tasks = (state_ == State::starting || state_ == State::serving) && !retiring_;
@@ -167,6 +172,7 @@ void Worker::on_message(FromAgent message) {
     timer_.stop();
     last_words_.clear();
     state_ = State::serving;
+    ready_ = loop_.now();
     return listener_.worker_ready(*this);
   }
   if (auto* figures = std::get_if<HeapFigures>(&message)) heap = *figures;
@@ -188,6 +194,7 @@ void Worker::start_failed(std::string message) {
 void Worker::enter(State state) {
   if (state_ == state || state_ == State::gone) return;
   state_ = state;
+  if (state == State::ending) ending_since_ = loop_.now();
   if (state == State::ending) listener_.worker_ending(*this);
 }
 

@@ -44,6 +44,8 @@ class WorkerListener {
   virtual void worker_said(Worker& worker, FromAgent message) = 0;
   /// Text for the log: stderr, and lines on stdout that are no protocol messages (`noise`).
   virtual void worker_logged(Worker& worker, std::string_view text, bool noise) = 0;
+  /// Something in the group may be waiting at its edge.
+  virtual void worker_at_edge(Worker& worker) = 0;
   /// The kernel killed a process of the group. The worker goes on unless it is killed.
   virtual void worker_oom(Worker& worker) = 0;
   /// `count` processes outlived the worker's own end and were killed.
@@ -79,6 +81,10 @@ class Worker {
   State state() const { return state_; }
   int pid() const { return pid_; }
   TimePoint started() const { return started_; }
+  /// From its start to READY; so far, while there was none.
+  Duration cold_start() const;
+  /// When it was told to end.
+  TimePoint ending_since() const { return ending_since_; }
 
   // Slots. A task takes one when it is assigned, while the worker is starting too.
   const std::vector<std::string>& tasks() const { return tasks_; }
@@ -167,6 +173,8 @@ class Worker {
   std::optional<WorkerEnd> end_;  // the first cause stays
   int pid_ = 0;
   TimePoint started_;
+  std::optional<TimePoint> ready_;
+  TimePoint ending_since_;
   TimePoint idle_since_;
   TimePoint swept_since_;
   int swept_ = 0;

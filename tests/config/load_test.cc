@@ -105,6 +105,7 @@ agents:
     memory_limit: 100MiB
     memory_warning: 50MiB
     preemptable: false
+    protect: true
     idempotent: false
     timeout: 1m
     start_timeout: 2s
@@ -130,6 +131,7 @@ agents:
   CHECK(agent.memory_limit == mebibytes(100));
   CHECK(agent.memory_warning == mebibytes(50));
   CHECK_FALSE(agent.preemptable);
+  CHECK(agent.protect);
   CHECK_FALSE(agent.idempotent);
   CHECK(agent.timeout == 1min);
   CHECK(agent.start_timeout == 2s);
@@ -185,7 +187,7 @@ TEST_CASE("settings of later versions are unknown keys, not silence") {
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
   for (const std::string key :
-       {"sandbox", "health", "home", "tmp", "on_open", "on_leak", "memory_growth", "protect", "durability"}) {
+       {"sandbox", "health", "home", "tmp", "on_open", "on_leak", "memory_growth", "durability"}) {
     CAPTURE(key);
     CHECK(error_of(agent_text("    command: [x]\n    " + key + ": x\n")).starts_with("f:4:5: unknown key"));
   }

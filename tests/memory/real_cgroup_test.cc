@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <future>
 
 #include "supervisor/memory/cgroup.h"
 #include "supervisor/memory/group_tree.h"
@@ -104,6 +105,58 @@ TEST_CASE("a raised limit lets a process grow that would have died") {
   CHECK(actor.touch(16));
   CHECK_FALSE(actor.touch(64));
   CHECK(kill_until_gone(*group));
+}
+
+TEST_CASE("what grows above its edge waits, without harm to anybody, and goes on when the edge is raised") {
+  const auto controller = writable_controller();
+  if (!controller) return;
+  auto group = controller->make_group("grower", {mebibytes(128), 0}).value();
+  auto innocent = controller->make_group("good", {mebibytes(128), 0}).value();
+  Actor grower(group->launch_options());
+  Actor good(innocent->launch_options());
+  REQUIRE(group->set_edge(mebibytes(32)).has_value());
+  CHECK(grower.touch(16));
+  CHECK_FALSE(group->waits_at_edge());
+  group->acknowledge_oom();
+  auto growth = std::async(std::launch::async, [&] { return grower.touch(60); });
+  CHECK(becomes_ready(group->oom_fd(), readiness(*controller), 5000));
+  CHECK(eventually([&] { return group->waits_at_edge(); }));
+  CHECK(group->charge().value() > mebibytes(31));
+  CHECK(growth.wait_for(std::chrono::milliseconds(200)) == std::future_status::timeout);
+  CHECK(good.touch(32));
+  CHECK_FALSE(innocent->waits_at_edge());
+  REQUIRE(group->set_edge(mebibytes(128)).has_value());
+  CHECK(growth.get());
+  CHECK_FALSE(group->waits_at_edge());
+  CHECK(group->oom_kills() == 0);
+  CHECK(kill_until_gone(*group));
+  CHECK(kill_until_gone(*innocent));
+}
+
+TEST_CASE("what waits at its edge can be killed") {
+  const auto controller = writable_controller();
+  if (!controller) return;
+  auto group = controller->make_group("w1", {mebibytes(128), 0}).value();
+  Actor grower(group->launch_options());
+  REQUIRE(group->set_edge(mebibytes(24)).has_value());
+  auto growth = std::async(std::launch::async, [&] { return grower.touch(60); });
+  CHECK(eventually([&] { return group->waits_at_edge(); }));
+  CHECK(kill_until_gone(*group));
+  CHECK_FALSE(growth.get());
+  CHECK(group->oom_kills() == 0);
+}
+
+TEST_CASE("with the edge back at the cap the cap kills as ever") {
+  const auto controller = writable_controller();
+  if (!controller) return;
+  auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  Actor leak(group->launch_options());
+  REQUIRE(group->set_edge(mebibytes(24)).has_value());
+  REQUIRE(group->set_edge(mebibytes(200)).has_value());
+  CHECK_FALSE(leak.touch(200));
+  CHECK(WTERMSIG(leak.wait()) == SIGKILL);
+  CHECK(eventually([&] { return group->oom_kills() >= 1; }));
+  CHECK(group->read()->high_water <= mebibytes(64));
 }
 
 TEST_CASE("the backstop holds over all workers together") {

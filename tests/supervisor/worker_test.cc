@@ -85,6 +85,7 @@ struct Life : WorkerListener {
   void worker_logged(Worker&, std::string_view text, bool is_noise) override {
     (is_noise ? noise : log) += text;
   }
+  void worker_at_edge(Worker&) override {}
   void worker_oom(Worker&) override {}
   void worker_swept(Worker&, int) override {}
   void worker_ending(Worker&) override {}

@@ -17,10 +17,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "governance/edges.h"
+#include "governance/governor.h"
 #include "protocol/bytes.h"
 
 extern char** environ;
@@ -319,6 +322,58 @@ void overshoot(const Supervisor& supervisor) {
   }
 }
 
+constexpr int many_workers = 1000;
+
+void print_decision(const char* what, const std::vector<double>& times) {
+  std::printf("%-37s p50 %6.1f us  p99 %6.1f us\n", what, percentile(times, 0.5), percentile(times, 0.99));
+}
+
+// Above the kill threshold, where all who run are ranked, each time in another order; ids as long as real
+// ones.
+void decide_time(int rounds) {
+  std::mt19937 random(1);
+  std::vector<Candidate> running;
+  Bytes used;
+  for (int i = 0; i < many_workers; ++i) {
+    Candidate task{.task_id = "01J0000000000000000000" + std::to_string(1000 + i), .memory = {}};
+    task.priority = all_priorities[random() % priority_count];
+    task.memory = mebibytes(1 + random() % 400);
+    used += task.memory;
+    running.push_back(std::move(task));
+  }
+  const Situation full{.used = used, .budget = used, .running = running, .idle = {}, .ending = {}};
+  Governor governor{Thresholds{}};
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    for (Candidate& task : running) task.work_lost = random() % 1000;
+    const auto start = Clock::now();
+    governor.decide(full, TimePoint{});
+    times.push_back(microseconds_since(start));
+  }
+  print_decision("decide with 1,000 tasks", times);
+}
+
+// No two alike, and just not room for all caps, so that the sharing takes many rounds.
+void share_out_time(int rounds) {
+  std::mt19937 random(1);
+  std::vector<Holder> holders;
+  Bytes total;
+  for (int i = 0; i < many_workers; ++i) {
+    const Bytes charge = mebibytes(random() % 400);
+    holders.push_back({charge, charge + kibibytes(4 * (many_workers - i)), random() % 4 == 0});
+    total += holders.back().cap;
+  }
+  total -= mebibytes(1);
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    std::ranges::shuffle(holders, random);
+    const auto start = Clock::now();
+    share_out(total, holders);
+    times.push_back(microseconds_since(start));
+  }
+  print_decision("edges of 1,000 workers", times);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -326,6 +381,8 @@ int main(int argc, char** argv) {
   if (mode == "--agent") return no_op_agent();
   if (mode == "--leak") return leak();
   ::signal(SIGPIPE, SIG_IGN);
+  decide_time(2000);
+  share_out_time(2000);
   {
     const Supervisor supervisor;
     overshoot(supervisor);

@@ -1,0 +1,96 @@
+#include "governance/edges.h"
+
+#include <algorithm>
+
+namespace kurultai {
+namespace {
+
+constexpr Bytes most_quiet_slack = mebibytes(8);
+constexpr Bytes ample_slack = mebibytes(64);
+constexpr std::int64_t growing_weight = 8;
+constexpr std::int64_t page = 4096;
+
+std::int64_t weight_of(const Holder& holder) { return holder.growing ? growing_weight : 1; }
+
+Bytes whole_pages(Bytes bytes) { return {bytes.count / page * page}; }
+
+Bytes room_of(const Holder& holder) { return std::max(holder.cap - holder.charge, Bytes{}); }
+
+// Subtracted one by one: caps may be as large as numbers are.
+bool all_caps_fit(Bytes rest, std::span<const Holder> holders) {
+  return std::ranges::all_of(holders, [&](const Holder& holder) {
+    rest -= room_of(holder);
+    return rest >= Bytes{};
+  });
+}
+
+/// Whole pages, but the cap as it is: an edge rounded down from it would be one to wait at.
+Bytes edge_at(const Holder& holder, Bytes slack) {
+  const Bytes edge = holder.charge + slack;
+  return edge >= holder.cap ? edge : whole_pages(edge);
+}
+
+/// Hands `rest` out by weight. Those whose cap is nearer than their part get that much, and the others share
+/// what is left over; at most one round a holder.
+void share_by_weight(Bytes rest, std::span<const Holder> holders, std::vector<Bytes>& slack) {
+  std::vector<std::size_t> open;
+  std::int64_t weights = 0;
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    if (slack[i] >= room_of(holders[i])) continue;
+    open.push_back(i);
+    weights += weight_of(holders[i]);
+  }
+  bool again = true;
+  while (again && weights > 0) {
+    again = false;
+    std::erase_if(open, [&](std::size_t i) {
+      const Bytes missing = room_of(holders[i]) - slack[i];
+      const std::int64_t weight = weight_of(holders[i]);
+      if (missing.count > rest.count / weights * weight) return false;
+      slack[i] += missing;
+      rest -= missing;
+      weights -= weight;
+      return again = true;
+    });
+  }
+  for (const std::size_t i : open) slack[i] += Bytes{rest.count / weights * weight_of(holders[i])};
+}
+
+}  // namespace
+
+Bytes quiet_slack(Bytes total, std::size_t holders) {
+  const auto count = static_cast<std::int64_t>(std::max<std::size_t>(holders, 1));
+  return std::clamp(Bytes{total.count / 16 / count}, Bytes{}, most_quiet_slack);
+}
+
+std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders) {
+  Bytes rest = total;
+  for (const Holder& holder : holders) rest -= holder.charge;
+  rest = std::max(rest, Bytes{});
+  // Asked first, because shares are rounded down.
+  const bool all_fit = all_caps_fit(rest, holders);
+  const auto count = static_cast<std::int64_t>(std::max<std::size_t>(holders.size(), 1));
+  const Bytes first = std::min(quiet_slack(total, holders.size()), Bytes{rest.count / count});
+  std::vector<Bytes> slack;
+  for (const Holder& holder : holders) {
+    slack.push_back(all_fit ? room_of(holder) : std::min(first, room_of(holder)));
+    rest -= slack.back();
+  }
+  share_by_weight(rest, holders, slack);
+  std::vector<Bytes> edges;
+  for (std::size_t i = 0; i < holders.size(); ++i) edges.push_back(edge_at(holders[i], slack[i]));
+  return edges;
+}
+
+bool needs_new_edge(Bytes charge, Bytes edge, Bytes slack_given, Bytes cap) {
+  if (edge >= cap) return false;
+  const Bytes left = edge - charge;
+  return left < ample_slack && left.count <= slack_given.count / 2;
+}
+
+Duration next_look_in(Bytes slack) {
+  static constexpr std::int64_t bytes_a_ms = 2'000'000;
+  return std::clamp(Duration{slack.count / 2 / bytes_a_ms}, Duration{5}, Duration{250});
+}
+
+}  // namespace kurultai

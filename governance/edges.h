@@ -1,0 +1,37 @@
+// Soft edges: how far each worker may grow before it has to wait. Their sum is never more than there is, so
+// the workers together cannot outgrow the budget however fast they allocate, and only one that grows ever
+// waits. Pure.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "protocol/bytes.h"
+#include "protocol/duration.h"
+
+namespace kurultai {
+
+struct Holder {
+  Bytes charge;          // all that its group is charged for now, page cache included
+  Bytes cap;             // its edge is never above
+  bool growing = false;  // since the last look
+};
+
+/// An edge for each holder: its charge and a share of what nobody holds, at most its cap. Each gets
+/// `quiet_slack` first, a growing one then eight parts of the rest for every one of the others. When all caps
+/// together fit, everyone has its cap, to the byte; other edges are whole pages. Where the charges alone are
+/// more than `total`, nobody gets more than he has.
+std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders);
+
+/// What a worker that does not grow is left with: enough for it to fork, open pipes and read files, which
+/// fail with ENOMEM at an edge.
+Bytes quiet_slack(Bytes total, std::size_t holders);
+
+/// Whether an edge has come too near: no more than half of the slack that was given is left, and less than
+/// memory grows in the time that a new look may take.
+bool needs_new_edge(Bytes charge, Bytes edge, Bytes slack_given, Bytes cap);
+
+/// How soon to look again when the nearest edge is `slack` away. Touching memory runs at 2 GB/s (measured).
+Duration next_look_in(Bytes slack);
+
+}  // namespace kurultai

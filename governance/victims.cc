@@ -1,0 +1,64 @@
+#include "governance/victims.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace kurultai {
+
+double work_lost(TimePoint saved, double progress, Duration cold_start, TimePoint now) {
+  const std::chrono::duration<double> since = std::max(now - saved, TimePoint::duration::zero());
+  const std::chrono::duration<double> start = cold_start;
+  return since.count() * (1 + std::clamp(progress, 0.0, 1.0)) + start.count();
+}
+
+// The second added: of two that have just started, one is not worth a hundred times the other.
+double score(const Candidate& candidate) {
+  return static_cast<double>(candidate.memory.count) / (1 + candidate.work_lost);
+}
+
+std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool only_preemptable) {
+  struct Scored {
+    double score;
+    const Candidate* task;
+  };
+  std::vector<Scored> scored;
+  for (const Candidate& task : candidates) {
+    if (task.is_protected || task.dying || task.memory <= Bytes{}) continue;
+    if (only_preemptable && (!task.preemptable || task.back_by)) continue;
+    scored.push_back({score(task), &task});
+  }
+  std::ranges::sort(scored, [](const Scored& a, const Scored& b) {
+    return std::tie(b.task->priority, b.score, b.task->task_id) <
+           std::tie(a.task->priority, a.score, a.task->task_id);
+  });
+  std::vector<const Candidate*> ranked;
+  for (const Scored& each : scored) ranked.push_back(each.task);
+  return ranked;
+}
+
+namespace {
+
+/// The last one may free so much that others of its level need not go; those with the lower score are spared
+/// first. Nobody of a lower level is, in favour of a higher one.
+void spare_needless(std::vector<const Candidate*>& victims, Bytes surplus) {
+  for (std::size_t i = victims.size(); i-- > 1 && victims[i - 1]->priority == victims.back()->priority;) {
+    if (victims[i - 1]->memory > surplus) continue;
+    surplus -= victims[i - 1]->memory;
+    victims.erase(victims.begin() + static_cast<std::ptrdiff_t>(i - 1));
+  }
+}
+
+}  // namespace
+
+std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need,
+                                             bool only_preemptable) {
+  std::vector<const Candidate*> victims = rank_victims(candidates, only_preemptable);
+  Bytes freed;
+  std::size_t count = 0;
+  while (count < victims.size() && freed < need) freed += victims[count++]->memory;
+  victims.resize(count);
+  spare_needless(victims, freed - need);
+  return victims;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,114 @@
+#include "supervisor/workers/grants.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "supervisor/workers/worker.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr Bytes start_room = mebibytes(16);  // an interpreter's first seconds
+constexpr Bytes noise = mebibytes(1);        // charges are made in batches; less is no growth and no room
+constexpr Duration starving_pace{5};
+
+}  // namespace
+
+Grants::Grants(uv::Loop& loop, std::function<void()> starved)
+    : starved_(std::move(starved)), timer_(loop, [this] { look(); }) {}
+
+void Grants::set_total(Bytes total) {
+  total_ = total;
+  look();
+}
+
+void Grants::add(Worker& worker) {
+  held_.push_back({.worker = &worker, .edge = {}, .slack = {}, .charge = {}, .growing = true});
+  share();
+  schedule();
+}
+
+void Grants::remove(const Worker& worker) {
+  if (std::erase_if(held_, [&](const Held& held) { return held.worker == &worker; }) > 0) look();
+}
+
+bool Grants::has_room() {
+  read();
+  Bytes free = shared() - quiet_slack(total_, held_.size() + 1);
+  for (const Held& held : held_) free -= held.charge;
+  return free >= start_room;
+}
+
+void Grants::look() {
+  read();
+  const bool needed = std::ranges::any_of(held_, [](const Held& held) {
+    return needs_new_edge(held.charge, held.edge, held.slack, held.worker->spec().memory_limit);
+  });
+  if (needed || starving_) share();
+  starving_ = any_starves();
+  schedule();
+  if (starving_) starved_();
+}
+
+void Grants::read() {
+  for (Held& held : held_) {
+    const auto charge = held.worker->group().charge();
+    if (!charge) continue;  // it is on its way out, or will be read again
+    const bool presses = held.edge < held.worker->spec().memory_limit && held.edge - *charge < noise;
+    held.growing = presses || *charge >= held.charge + noise;
+    held.charge = *charge;
+  }
+}
+
+void Grants::share() {
+  std::vector<Holder> holders;
+  for (const Held& held : held_)
+    holders.push_back({held.charge, held.worker->spec().memory_limit, held.growing});
+  const std::vector<Bytes> edges = share_out(shared(), holders);
+  // What is taken from some before it is given to others: the sum holds at every moment.
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    // An edge below the charge would make the kernel reclaim, here and now.
+    if (edges[i] + noise < held_[i].edge && edges[i] >= held_[i].charge + noise)
+      move_edge(held_[i], edges[i]);
+  }
+  for (const bool growing : {true, false}) {
+    for (std::size_t i = 0; i < held_.size(); ++i) {
+      const Bytes edge = std::min(edges[i], held_[i].edge + unheld());
+      if (held_[i].growing == growing && edge > held_[i].edge) move_edge(held_[i], edge);
+    }
+  }
+}
+
+void Grants::move_edge(Held& held, Bytes edge) {
+  if (!held.worker->group().set_edge(edge)) return;  // EBUSY: it has grown meanwhile; the next look sees that
+  held.edge = edge;
+  held.slack = edge - held.charge;
+}
+
+Bytes Grants::unheld() const {
+  Bytes rest = shared();
+  for (const Held& held : held_) rest -= held.edge;
+  return std::max(rest, Bytes{});
+}
+
+bool Grants::any_starves() const {
+  return std::ranges::any_of(held_, [](const Held& held) {
+    return held.edge < held.worker->spec().memory_limit && held.edge - held.charge < noise &&
+           held.worker->group().waits_at_edge();
+  });
+}
+
+void Grants::schedule() {
+  timer_.stop();
+  if (starving_) return timer_.start(starving_pace);
+  std::optional<Bytes> nearest;
+  for (const Held& held : held_) {
+    if (held.edge >= held.worker->spec().memory_limit) continue;
+    const Bytes slack = std::max(held.edge - held.charge, Bytes{});
+    nearest = std::min(nearest.value_or(slack), slack);
+  }
+  if (nearest) timer_.start(next_look_in(*nearest));
+}
+
+}  // namespace kurultai

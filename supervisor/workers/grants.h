@@ -1,0 +1,60 @@
+// Keeps the workers' edges (governance/edges.h): looks at what they are charged as often as the nearest edge
+// asks for, and hands out what nobody holds before it is needed. Loop thread only; a look costs half a
+// microsecond a worker, a new edge two.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "governance/edges.h"
+#include "supervisor/uv/loop.h"
+
+namespace kurultai {
+
+class Worker;
+
+class Grants {
+ public:
+  /// `starved` is called, again and again, while some worker waits at its edge and there is nothing to give
+  /// it.
+  Grants(uv::Loop& loop, std::function<void()> starved);
+
+  /// What all workers together may hold. Takes effect with the next look.
+  void set_total(Bytes total);
+  /// What is charged to all workers and to none of them: files in memory that outlived their worker.
+  void set_stray(Bytes stray) { stray_ = stray; }
+  /// Whether there is room for the start of one more worker.
+  bool has_room();
+  /// Before the worker has grown; it must be removed before it is destroyed.
+  void add(Worker& worker);
+  void remove(const Worker& worker);
+  /// Something waits at the edge of a worker, or memory has come back.
+  void look();
+  bool starving() const { return starving_; }
+
+ private:
+  struct Held {
+    Worker* worker;
+    Bytes edge;
+    Bytes slack;   // that was given with it
+    Bytes charge;  // at the last look
+    bool growing = false;
+  };
+
+  void read();
+  void share();
+  void move_edge(Held& held, Bytes edge);
+  Bytes shared() const { return total_ - stray_; }
+  Bytes unheld() const;
+  bool any_starves() const;
+  void schedule();
+
+  std::function<void()> starved_;
+  uv::Timer timer_;
+  std::vector<Held> held_;
+  Bytes total_;
+  Bytes stray_;
+  bool starving_ = false;
+};
+
+}  // namespace kurultai
