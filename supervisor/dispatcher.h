@@ -18,6 +18,7 @@
 #include "governance/verdict.h"
 #include "governance/wait_estimate.h"
 #include "supervisor/events.h"
+#include "supervisor/memory_curve.h"
 #include "supervisor/monitor.h"
 #include "supervisor/store/spool.h"
 #include "supervisor/store/task_table.h"
@@ -93,6 +94,7 @@ class Dispatcher : public WorkerListener {
   const Config& config() const { return *config_; }
   const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
   const DrainStatistics& drain_statistics() const { return drain_statistics_; }
+  std::vector<UsedAt> memory_curve() const { return curve_.points(); }
   AgentFigures figures(const std::string& agent) const;
   Monitor::Activity activity() const;
   /// Whether new work is taken right now, and if not why.
@@ -168,6 +170,8 @@ class Dispatcher : public WorkerListener {
   // governing.cc: the side of memory
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
+  void keep_receipt(const Situation& situation, std::span<const Action> actions);
+  void note_rung(const char* name, std::optional<Bytes> freed = {});
   Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const;
   bool kill_can_wait(const MemorySnapshot& snapshot);
   bool reclaim(Bytes cache);
@@ -216,6 +220,8 @@ class Dispatcher : public WorkerListener {
   Governor governor_;
   Pool pool_;
   Grants grants_;
+  MemoryCurve curve_;
+  std::vector<Rung> rungs_;  // taken since memory was last below the lowest threshold; the newest few
   bool reclaiming_ = false;
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   WaitEstimate wait_estimate_;

@@ -19,6 +19,9 @@ Bytes cache_of(const GroupReading& reading) {
 }
 
 bool is_kill(const Action& action) { return std::holds_alternative<KillTask>(action); }
+bool takes_a_task(const Action& action) {
+  return is_kill(action) || std::holds_alternative<PreemptTask>(action);
+}
 
 }  // namespace
 
@@ -30,15 +33,21 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   }
   // The groups are read after their sum: one that grows in between makes it smaller than their own.
   grants_.set_stray(std::max(stray, Bytes{}));
+  curve_.note(loop_.now(), snapshot.used);
   // Page cache goes before any worker, so also before the idle ones.
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   const auto running = candidates();
-  const auto actions = governor_.decide(situation(snapshot, running), loop_.now());
+  const Situation now = situation(snapshot, running);
+  const auto actions = governor_.decide(now, loop_.now());
   if (actions.empty()) return;
   decisions_ += 1;
   const bool spared = std::ranges::any_of(actions, is_kill) && kill_can_wait(snapshot);
   for (const Action& action : actions) {
-    if (!spared || !is_kill(action)) apply(action, snapshot);
+    if (!takes_a_task(action)) apply(action, snapshot);
+  }
+  if (!spared && config_->flags.memory_governance) keep_receipt(now, actions);
+  for (const Action& action : actions) {
+    if (takes_a_task(action) && !(spared && is_kill(action))) apply(action, snapshot);
   }
   pump();
 }
@@ -47,15 +56,56 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
   Situation situation{snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !reclaiming_};
   const TimePoint now = loop_.now();
   for (const auto& worker : pool_.workers()) {
-    if (!worker->tasks().empty()) continue;
-    if (worker->state() == Worker::State::ending) {
-      if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
-    } else if (worker->state() == Worker::State::serving && config_->flags.memory_governance) {
-      situation.idle +=
-          worker->memory();  // with governance off they stay, and nothing may wait for their end
+    if (!worker->tasks().empty() || worker->state() != Worker::State::ending) continue;
+    if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
+  }
+  // With governance off idle workers stay, and nothing may wait for their end.
+  if (config_->flags.memory_governance) situation.idle = pool_.idle_memory();
+  return situation;
+}
+
+/// Of a decision that somebody has to give way: with each of them, before it is carried out.
+void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action> actions) {
+  static constexpr std::size_t most_receipts = 3;
+  auto receipt = std::make_shared<Receipt>();
+  for (const Action& action : actions) {
+    const auto* preempt = std::get_if<PreemptTask>(&action);
+    const auto* kill = std::get_if<KillTask>(&action);
+    if (kill != nullptr) receipt->kill = true;
+    if (preempt != nullptr || kill != nullptr)
+      receipt->chosen.push_back(kill != nullptr ? kill->task_id : preempt->task_id);
+  }
+  if (receipt->chosen.empty()) return;
+  receipt->id = "g" + std::to_string(decisions_);
+  receipt->time = loop_.wall_now();
+  receipt->now = loop_.now();
+  receipt->thresholds = governor_.pressure().thresholds();
+  receipt->used = situation.used;
+  receipt->budget = situation.budget;
+  receipt->idle = situation.idle;
+  receipt->ending = situation.ending;
+  receipt->starving = situation.starving;
+  receipt->running.assign(situation.running.begin(), situation.running.end());
+  receipt->memory = curve_.points();
+  receipt->rungs = rungs_;
+  for (Rung& rung : receipt->rungs) {  // a hint shows its effect only by now
+    if (!rung.freed) rung.freed = std::max(rung.used - situation.used, Bytes{});
+  }
+  for (const std::string& chosen : receipt->chosen) {
+    const auto run = runs_.find(chosen);
+    if (run == runs_.end() || run->second.worker == nullptr) continue;
+    for (const std::string& id : run->second.worker->tasks()) {  // all of its worker's go with it
+      auto& kept = runs_.at(id).task.receipts;
+      if (kept.size() >= most_receipts) kept.erase(kept.begin());
+      kept.push_back({receipt});
     }
   }
-  return situation;
+}
+
+void Dispatcher::note_rung(const char* name, std::optional<Bytes> freed) {
+  static constexpr std::size_t most_rungs = 20;
+  if (rungs_.size() >= most_rungs) rungs_.erase(rungs_.begin());
+  rungs_.push_back({name, loop_.now(), monitor_ == nullptr ? Bytes{} : monitor_->last().used, freed});
 }
 
 /// A kill is not taken back: memory may have come back since the reading, and page cache goes first.
@@ -79,6 +129,7 @@ bool Dispatcher::reclaim(Bytes cache) {
     reclaiming_ = false;
     const auto after = monitor_->read_now();
     const Bytes left = after ? cache_of(after->workers.total) : cache;
+    note_rung("reclaim", std::max(cache - left, Bytes{}));
     // Dirty pages, and those that somebody keeps using, do not come back by asking again.
     if (cache - left < worth_reclaiming) reclaim_again_ = loop_.now() + settle;
     grants_.look();
@@ -96,6 +147,10 @@ bool Dispatcher::has_room() {
 }
 
 void Dispatcher::note_reading(Worker& worker, const GroupReading& reading) {
+  for (const std::string& id : worker.tasks()) {
+    Run& run = runs_.at(id);
+    if (run.sent) run.task.peak = std::max(run.task.peak, reading.used);
+  }
   if (!worker.note_reading(reading)) return;
   const WorkerSpec& spec = worker.spec();
   events_.emit(worker.id(), MemoryWarning{worker.id(), worker.agent().name, reading.used, spec.memory_warning,
@@ -137,6 +192,8 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
   std::visit(overloaded{
                  [&](const Crossed& crossed) {
                    const Crossing& crossing = crossed.crossing;
+                   const bool over_any = governor_.pressure().level() > 0;
+                   if (!over_any) rungs_.clear();
                    if (crossing.threshold == Threshold::preempt && crossing.direction == Direction::down) {
                      for (auto& [id, run] : runs_) run.let_in = false;
                    }
@@ -146,6 +203,7 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                  },
                  [&](const HintPressure& hint) {
                    if (!acting) return;
+                   note_rung("hint");
                    for (const auto& worker : pool_.workers()) {
                      if (worker->state() == Worker::State::serving)
                        worker->send(PressureHint{hint.level, hint.ratio});
@@ -153,6 +211,7 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                  },
                  [&](const EndIdleWorkers& end) {
                    if (!acting) return;
+                   note_rung("end_idle", pool_.idle_memory());
                    if (end.at_once) {
                      pool_.kill_idle();
                    } else {

@@ -492,7 +492,12 @@ void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
 
 void Dispatcher::tell_of_stop(const Run& run, TaskEvent event) {
   const bool decided = !run.correlation_id.empty();
-  if (decided) event.reaction = std::chrono::duration_cast<Duration>(loop_.now() - run.decided);
+  if (decided) {
+    event.reaction = std::chrono::duration_cast<Duration>(loop_.now() - run.decided);
+    auto& receipts = run.task.receipts;
+    if (!receipts.empty() && receipts.back().receipt->id == run.correlation_id)
+      receipts.back().reaction = event.reaction;
+  }
   events_.emit(decided ? run.correlation_id : run.task.id, event);
 }
 

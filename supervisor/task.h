@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "governance/receipt.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
 #include "protocol/messages.h"
@@ -36,6 +39,12 @@ struct TaskLog {
   std::uint64_t end() const { return dropped + text.size(); }
 };
 
+/// A decision of the governor over this task, and what came of it.
+struct TaskReceipt {
+  std::shared_ptr<const Receipt> receipt;  // one for all who were chosen together
+  std::optional<Duration> reaction = {};   // from the decision to the end of the run
+};
+
 struct Task {
   std::string id;
   std::string agent;
@@ -65,7 +74,8 @@ struct Task {
   TaskResult result;
   std::optional<TaskError> error;
   TaskLog log;
-  bool skip_counted = false;  // a heartbeat that was passed over is counted once
+  std::vector<TaskReceipt> receipts;  // the newest few, oldest first
+  bool skip_counted = false;          // a heartbeat that was passed over is counted once
 };
 
 /// The contract's task object, as JSON.

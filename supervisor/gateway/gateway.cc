@@ -137,6 +137,7 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
       {"GET", "/v1/tasks/{id}/result", &Gateway::get_result},
       {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs},
+      {"GET", "/v1/tasks/{id}/why", &Gateway::get_why},
       {"GET", "/v1/events", &Gateway::get_events},
       {"GET", "/v1/workers", &Gateway::get_workers},
       {"GET", "/v1/memory", &Gateway::get_memory},

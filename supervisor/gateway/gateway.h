@@ -79,6 +79,7 @@ class Gateway {
   void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit);
   void send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path, std::int64_t offset,

@@ -25,7 +25,12 @@ std::string key_of(const std::string& agent, const std::string& key) { return ag
 
 std::int64_t held_bytes(const Task& task) {
   const std::size_t error = task.error ? task.error->message.size() + task.error->stack.size() : 0;
-  return static_cast<std::int64_t>(sizeof(Task) + task.payload.size() + task.message.size() + error +
+  std::size_t receipts = 0;
+  for (const TaskReceipt& one : task.receipts) {
+    receipts += sizeof(Receipt) + one.receipt->running.size() * sizeof(Candidate) +
+                one.receipt->memory.size() * sizeof(UsedAt);
+  }
+  return static_cast<std::int64_t>(sizeof(Task) + receipts + task.payload.size() + task.message.size() + error +
                                    task.result.inline_json.size() + task.log.text.size());
 }
 

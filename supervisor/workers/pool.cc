@@ -97,6 +97,14 @@ int Pool::idle() const {
       workers_, [](const auto& worker) { return standing_of(*worker) == WorkerView::Standing::idle; }));
 }
 
+Bytes Pool::idle_memory() const {
+  Bytes sum;
+  for (const auto& worker : workers_) {
+    if (standing_of(*worker) == WorkerView::Standing::idle) sum += worker->memory();
+  }
+  return sum;
+}
+
 void Pool::end_idle(TimePoint since, const std::string& agent) {
   for (const auto& worker : workers_) {
     if (standing_of(*worker) != WorkerView::Standing::idle || worker->idle_since() > since) continue;

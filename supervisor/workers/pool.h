@@ -36,6 +36,7 @@ class Pool {
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
   int active() const;  // with tasks
   int idle() const;    // serving, without
+  Bytes idle_memory() const;
 
   /// Ends idle workers: all, or those idle since before `since`, or those of one agent.
   void end_idle(TimePoint since, const std::string& agent = {});

@@ -202,6 +202,7 @@ class Crossings(Governed):
         self.assertEqual(task.task["state"], "running")
         self.assertEqual(daemon.metric("kurultai_tasks_killed_total"), 1)
         self.assertEqual(daemon.metric("kurultai_tasks_preempted_total"), 1)
+        self.has_its_receipt(daemon, victim.id, sent_back, [victim.id], [task.id])
         scale.bring_to(0.50)
         down = self.crossed(daemon, "kill", "down")
         self.assertLessEqual(down["ratio"], 0.85)
@@ -210,6 +211,21 @@ class Crossings(Governed):
         daemon.wait_state(victim.id, "completed")
         self.assertEqual(self.crossings(daemon, "kill", "up"), 1)
         task.end()
+
+    def has_its_receipt(self, daemon, task_id, event, chosen, spared):
+        why = daemon.get(f"/v1/tasks/{task_id}/why").json
+        receipt = why["decisions"][-1]
+        self.assertEqual((receipt["id"], receipt["action"]), (event["correlationId"], event["reason"]))
+        self.assertEqual(receipt["reactionMs"], event["reactionMs"])
+        self.assertGreaterEqual(receipt["reading"]["ratio"], receipt["thresholds"][event["reason"]])
+        self.assertEqual([one["taskId"] for one in receipt["ranking"] if one["chosen"]], chosen)
+        self.assertEqual([one["taskId"] for one in receipt["ranking"] if not one["chosen"]], spared)
+        self.assertIn("hint", [rung["rung"] for rung in receipt["rungs"]])
+        self.assertGreaterEqual(receipt["memory"][-1]["usedBytes"], receipt["reading"]["usedBytes"])
+        text = harness.client(daemon, "why", task_id)
+        self.assertEqual(text.returncode, 0, text.stderr)
+        for word in (f"{task_id} (this)", "chosen", spared[0], event["reason"], "Tried before", "60 s ago"):
+            self.assertIn(word, text.stdout)
 
     def test_a_task_that_may_not_run_twice_fails_when_it_is_killed_for_the_budget(self):
         daemon, task, _, victim, _ = self.killed_at_95(idempotent=False)

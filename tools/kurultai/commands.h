@@ -58,6 +58,9 @@ Answer<ExitStatus> logs(Http& http, const std::string& id, bool follow);
 Answer<ExitStatus> list_tasks(Http& http, const ListOptions& options);
 Answer<ExitStatus> show_task(Http& http, const std::string& id, bool json);
 
+// why.cc
+Answer<ExitStatus> show_why(Http& http, const std::string& id, bool json);
+
 // state.cc
 Answer<ExitStatus> show_queue(Http& http, bool json);
 Answer<ExitStatus> show_agents(Http& http, const std::string& name, bool json);

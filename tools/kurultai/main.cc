@@ -295,6 +295,9 @@ void CommandLineApp::add_task_commands() {
   json_flag(with_id("task", "one task in full", "kurultai task 8f3a",
                     [this](Http& http) { return show_task(http, words_.id, words_.json); }),
             words_.json);
+  json_flag(with_id("why", "its receipt: what decided over a task, on which figures", "kurultai why 8f3a",
+                    [this](Http& http) { return show_why(http, words_.id, words_.json); }),
+            words_.json);
   with_id("result", "a task's result", "kurultai result 8f3a -o summary.txt",
           [this](Http& http) { return result(http, words_.id, words_.file); })
       ->add_option("-o,--output", words_.file, "write it there")

@@ -1,0 +1,52 @@
+// Why tasks had to give way: the reading, the lines, everybody who ran with the figures he was ranked by,
+// what was tried before, and who was chosen. It holds all that the governor decided on, so it can decide
+// again. Pure.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "governance/governor.h"
+#include "protocol/error.h"
+
+namespace kurultai {
+
+/// A milder step that was taken in the same episode of pressure.
+struct Rung {
+  std::string name;  // hint, reclaim, end_idle
+  TimePoint at;
+  Bytes used;                       // of the budget when it was taken
+  std::optional<Bytes> freed = {};  // measured after it; absent while that is not known
+};
+
+struct UsedAt {
+  TimePoint at;
+  Bytes used;
+};
+
+struct Receipt {
+  std::string id;  // the correlation id of the decision
+  WallTime time;
+  TimePoint now;
+  bool kill = false;  // else preempted
+  Thresholds thresholds;
+  Bytes used, budget, idle, ending;  // as in Situation
+  bool starving = false;
+  std::vector<Candidate> running;
+  std::vector<std::string> chosen;
+  std::vector<Rung> rungs;
+  std::vector<UsedAt> memory;  // of the last minute, oldest first
+};
+
+/// What a fresh governor chooses on these figures.
+std::vector<std::string> decide_again(const Receipt& receipt);
+
+/// The candidates come in the order in which they would give way. Times are milliseconds before (negative:
+/// after) the decision.
+nlohmann::json to_json(const Receipt& receipt);
+/// The reverse, as far as deciding again needs it. The error names the field.
+Result<Receipt> parse_receipt(const nlohmann::json& object);
+
+}  // namespace kurultai

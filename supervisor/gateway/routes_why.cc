@@ -1,0 +1,71 @@
+// `GET /v1/tasks/{id}/why`: what decided over a task, on which figures.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "protocol/json_text.h"
+#include "supervisor/gateway/gateway.h"
+
+namespace kurultai {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::size_t last_lines = 20;
+
+/// The last lines of a log.
+std::string tail(std::string_view text) {
+  std::size_t from = text.size();
+  for (std::size_t lines = 0; lines < last_lines && from > 0; ++lines) {
+    const std::size_t newline = from < 2 ? std::string_view::npos : text.rfind('\n', from - 2);
+    from = newline == std::string_view::npos ? 0 : newline + 1;
+  }
+  return std::string(text.substr(from));
+}
+
+std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) {
+  const std::string place =
+      "waits in the queue, position " + std::to_string(dispatcher.queue().position(task.id).value_or(0));
+  if (dispatcher.is_draining()) return place + "; the supervisor is draining";
+  const Governor& governor = dispatcher.governor();
+  if (!governor.allows_start(task.priority, dispatcher.pool().active() > 0)) {
+    const int percent = static_cast<int>(governor.pressure().ratio() * 100);
+    return place + "; memory is at " + std::to_string(percent) + " % of the budget, and a " +
+           std::string(to_string(task.priority)) + " task has to wait for it to fall";
+  }
+  return place + "; " + std::to_string(dispatcher.pool().active()) + " of " +
+         std::to_string(dispatcher.config().workers.max) + " workers are busy";
+}
+
+/// What the last decision over the task was, in words.
+std::string sentence_of(const Task& task, const Dispatcher& dispatcher) {
+  if (task.state == TaskState::running) return "runs on " + task.worker_id;
+  if (task.state == TaskState::completed) return "completed";
+  if (task.error) return std::string(to_string(task.error->reason)) + ": " + task.error->message;
+  return sentence_of_waiting(task, dispatcher);
+}
+
+}  // namespace
+
+void Gateway::get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  const Task* task = dispatcher_.tasks().find(id);
+  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+  json decisions = json::array();
+  for (const TaskReceipt& one : task->receipts) {
+    json decision = to_json(*one.receipt);
+    decision["reactionMs"] = one.reaction ? json(one.reaction->count()) : json();
+    decisions.push_back(std::move(decision));
+  }
+  respond_json(*exchange, 200,
+               to_text({{"taskId", task->id},
+                        {"agent", task->agent},
+                        {"priority", to_string(task->priority)},
+                        {"state", to_string(task->state)},
+                        {"preemptions", task->preemptions},
+                        {"peakMemoryBytes", task->peak.count},
+                        {"summary", sentence_of(*task, dispatcher_)},
+                        {"decisions", std::move(decisions)},
+                        {"log", tail(task->log.text)}}));
+}
+
+}  // namespace kurultai

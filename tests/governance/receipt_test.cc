@@ -1,0 +1,116 @@
+#include "governance/receipt.h"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+namespace kurultai {
+namespace {
+
+using namespace std::chrono_literals;
+
+const TimePoint now{10h};
+
+Candidate candidate(std::string id, Priority priority, Bytes memory, double work_lost) {
+  Candidate task;
+  task.task_id = std::move(id);
+  task.priority = priority;
+  task.memory = memory;
+  task.work_lost = work_lost;
+  return task;
+}
+
+/// Filled in as the dispatcher does, with what a governor chose.
+Receipt receipt_of(std::int64_t permille, std::vector<Candidate> running, bool starving = false) {
+  Receipt receipt;
+  receipt.id = "g7";
+  receipt.now = now;
+  receipt.budget = gibibytes(1);
+  receipt.used = {receipt.budget.count / 1000 * permille};
+  receipt.starving = starving;
+  receipt.running = std::move(running);
+  receipt.kill = starving || permille >= 950;
+  receipt.chosen = decide_again(receipt);
+  return receipt;
+}
+
+TEST_CASE("a receipt says who was chosen, who was spared and why, in the order of giving way") {
+  Receipt receipt = receipt_of(870, {candidate("high", Priority::high, mebibytes(500), 9),
+                                     candidate("fixed", Priority::low, mebibytes(40), 9),
+                                     candidate("low", Priority::low, mebibytes(300), 9)});
+  receipt.running[1].preemptable = false;
+  receipt.chosen = decide_again(receipt);
+  receipt.rungs = {{"hint", now - 3s, mebibytes(730), mebibytes(2)},
+                   {"reclaim", now - 1s, mebibytes(860), {}}};
+  receipt.memory = {{now - 2s, mebibytes(700)}, {now, mebibytes(870)}};
+  const auto json = to_json(receipt);
+  CHECK(json["action"] == "preempt");
+  CHECK(json["id"] == "g7");
+  CHECK(json["thresholds"]["preempt"] == 0.85);
+  CHECK(json["reading"]["budgetBytes"] == gibibytes(1).count);
+  const auto& ranking = json["ranking"];
+  REQUIRE(ranking.size() == 3);
+  CHECK(ranking[0]["taskId"] == "low");
+  CHECK(ranking[0]["chosen"] == true);
+  CHECK(ranking[0]["score"] == static_cast<double>(mebibytes(30).count));
+  CHECK(ranking[1]["taskId"] == "high");
+  CHECK(ranking[1]["chosen"] == false);
+  CHECK(ranking[2]["taskId"] == "fixed");
+  CHECK(ranking[2]["preemptable"] == false);
+  CHECK(json["rungs"][0] == nlohmann::json{{"rung", "hint"},
+                                           {"msBefore", 3000.0},
+                                           {"usedBytes", mebibytes(730).count},
+                                           {"freedBytes", mebibytes(2).count}});
+  CHECK(json["rungs"][1]["freedBytes"].is_null());
+  CHECK(json["memory"][0] == nlohmann::json{{"msBefore", 2000.0}, {"usedBytes", mebibytes(700).count}});
+}
+
+TEST_CASE("a governor that is given a receipt's reading decides the same again") {
+  std::mt19937_64 random(3);
+  const auto below = [&random](std::uint64_t n) { return random() % n; };
+  int decisions = 0;
+  for (int round = 0; round < 5000; ++round) {
+    std::vector<Candidate> running;
+    for (std::uint64_t i = below(12); i > 0; --i) {
+      Candidate task = candidate("t" + std::to_string(i), static_cast<Priority>(below(5)),
+                                 Bytes{static_cast<std::int64_t>(below(400) << 20)},
+                                 static_cast<double>(below(1000000)) / 997);
+      task.preemptable = below(5) != 0;
+      task.is_protected = below(9) == 0;
+      if (below(4) == 0) task.back_by = now + Duration{static_cast<std::int64_t>(below(4000)) - 1000};
+      task.dying = task.back_by && below(2) == 0;
+      running.push_back(std::move(task));
+    }
+    Receipt receipt = receipt_of(800 + static_cast<std::int64_t>(below(300)), running, below(8) == 0);
+    receipt.idle = {static_cast<std::int64_t>(below(30) << 20)};
+    receipt.ending = {static_cast<std::int64_t>(below(30) << 20)};
+    receipt.chosen = decide_again(receipt);
+    decisions += receipt.chosen.empty() ? 0 : 1;
+    const auto text = to_json(receipt).dump();
+    const auto read = parse_receipt(nlohmann::json::parse(text));
+    REQUIRE(read.has_value());
+    CHECK(read->chosen == receipt.chosen);
+    CHECK(decide_again(*read) == receipt.chosen);
+  }
+  CHECK(decisions > 1000);
+}
+
+TEST_CASE("what is no receipt is refused with the field") {
+  auto good = to_json(receipt_of(960, {candidate("a", Priority::low, mebibytes(100), 1)}));
+  CHECK(parse_receipt(good).has_value());
+  for (const char* name : {"id", "action", "reading", "thresholds", "ranking"}) {
+    CAPTURE(name);
+    auto bad = good;
+    bad.erase(name);
+    const auto read = parse_receipt(bad);
+    REQUIRE_FALSE(read.has_value());
+    CHECK(read.error().message.find(name) != std::string::npos);
+  }
+  good["ranking"][0]["priority"] = "urgent";
+  CHECK_FALSE(parse_receipt(good).has_value());
+  CHECK_FALSE(parse_receipt(nlohmann::json::array()).has_value());
+}
+
+}  // namespace
+}  // namespace kurultai

@@ -1,0 +1,145 @@
+#include "tools/kurultai/receipt_text.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "tools/kurultai/fields.h"
+#include "tools/kurultai/table.h"
+#include "tools/kurultai/text.h"
+
+namespace kurultai {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr double minute = 60000;  // milliseconds: what a chart shows
+constexpr std::array<const char*, 4> threshold_names = {"skip_heartbeats", "preempt", "reject", "kill"};
+
+std::string size_of(const json& object, const char* name) {
+  const auto bytes = bytes_field(object, name);
+  return bytes ? brief(*bytes) : "";
+}
+
+std::string seconds_text(double seconds) {
+  return brief(Duration{static_cast<std::int64_t>(seconds * 1000)});
+}
+
+/// The most used in each of `width` slices of the minute before; -1 where nothing is known.
+std::vector<double> columns_of(const json& decision, std::size_t width) {
+  std::vector<double> columns(width, -1);
+  for (const json& point : field(decision, "memory")) {
+    const double before = number_field(point, "msBefore").value_or(0);
+    if (before < 0 || before > minute) continue;
+    const auto column = static_cast<std::size_t>((1 - before / minute) * static_cast<double>(width - 1));
+    columns[column] = std::max(columns[column], number_field(point, "usedBytes").value_or(0));
+  }
+  return columns;
+}
+
+/// One character of a chart: the eighths of this row that are filled.
+std::string cell(double value, double row_floor, double row_height) {
+  static constexpr std::array<const char*, 9> blocks = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  const double filled = std::clamp((value - row_floor) / row_height, 0.0, 1.0);
+  return blocks.at(static_cast<std::size_t>(filled * 8));
+}
+
+std::string standing_of(const json& task) {
+  if (field(task, "chosen") == true) return "chosen";
+  if (field(task, "protected") == true) return "protected";
+  if (field(task, "dying") == true) return "dying already";
+  if (!field(task, "backInMs").is_null()) return "leaving already";
+  if (field(task, "preemptable") == false) return "not preemptable";
+  return "spared";
+}
+
+std::string ranking_text(const json& decision, const std::string& own) {
+  Table table({{"RANK", Align::right},
+               {"TASK"},
+               {"PRIORITY"},
+               {"MEMORY", Align::right},
+               {"WORK LOST", Align::right},
+               {"SCORE", Align::right},
+               {"DECISION"}});
+  int rank = 0;
+  for (const json& task : field(decision, "ranking")) {
+    const std::string id = text_field(task, "taskId");
+    const double score = number_field(task, "score").value_or(0);
+    table.add({std::to_string(++rank), id + (id == own ? " (this)" : ""), text_field(task, "priority"),
+               size_of(task, "memoryBytes"), seconds_text(number_field(task, "workLostSeconds").value_or(0)),
+               brief(Bytes{static_cast<std::int64_t>(score)}) + "/s", standing_of(task)});
+  }
+  return table.text();
+}
+
+std::string rungs_text(const json& decision) {
+  std::string text;
+  for (const json& rung : field(decision, "rungs")) {
+    const std::string freed = size_of(rung, "freedBytes");
+    text += "  " + seconds_text(number_field(rung, "msBefore").value_or(0) / 1000) +
+            " before: " + text_field(rung, "rung") + " at " + size_of(rung, "usedBytes") +
+            (freed.empty() ? "" : ", freed " + freed) + "\n";
+  }
+  return text.empty() ? "" : "Tried before:\n" + text;
+}
+
+std::string decision_text(const json& decision, const std::string& own) {
+  const json& reading = field(decision, "reading");
+  const std::string action = text_field(decision, "action");
+  const double line =
+      number_field(field(decision, "thresholds"), action == "kill" ? "kill" : "preempt").value_or(0);
+  std::string text = text_field(decision, "id") + "  " + text_field(decision, "time") + "  " + action + ": " +
+                     size_of(reading, "usedBytes") + " of " + size_of(reading, "budgetBytes") + " used (" +
+                     percent(number_field(reading, "ratio").value_or(0)) + ", " + action + " at " +
+                     percent(line) + ")";
+  if (field(reading, "starving") == true) text += "; a worker waited for memory and there was none to give";
+  if (const auto reaction = ms_field(decision, "reactionMs")) text += "; done after " + brief(*reaction);
+  return text + "\n\n" + ranking_text(decision, own) + "\n" + rungs_text(decision) +
+         memory_chart(decision, 60, 8);
+}
+
+}  // namespace
+
+std::string memory_chart(const json& decision, std::size_t width, std::size_t height) {
+  const auto columns = columns_of(decision, width);
+  const double budget = number_field(field(decision, "reading"), "budgetBytes").value_or(0);
+  if (budget <= 0 || std::ranges::all_of(columns, [](double column) { return column < 0; })) return "";
+  const double row_height = budget / static_cast<double>(height);
+  std::string text = "Memory of the minute before, up to the budget of " +
+                     brief(Bytes{static_cast<std::int64_t>(budget)}) + ":\n";
+  for (std::size_t row = height; row-- > 0;) {
+    const double floor = row_height * static_cast<double>(row);
+    std::string label;
+    for (const char* name : threshold_names) {
+      const double at = number_field(field(decision, "thresholds"), name).value_or(-1) * budget;
+      if (at >= floor && at < floor + row_height) label += std::string(label.empty() ? " " : ", ") + name;
+    }
+    text += "  │";
+    for (const double column : columns) text += cell(column, floor, row_height);
+    text += "│" + label + "\n";
+  }
+  return text + "  └ 60 s ago" + std::string(width > 16 ? width - 16 : 0, ' ') + "now ┘\n";
+}
+
+std::string receipt_text(const json& why) {
+  const std::string id = text_field(why, "taskId");
+  std::string text = "Task " + id + " (" + text_field(why, "agent") + ", " + text_field(why, "priority") +
+                     "): " + text_field(why, "summary") + "\n";
+  const json& decisions = field(why, "decisions");
+  for (const json& decision : decisions) text += "\n" + decision_text(decision, id);
+  if (decisions.empty())
+    text +=
+        "The governor took nothing from it. Its largest use was " + size_of(why, "peakMemoryBytes") + ".\n";
+  const std::string log = text_field(why, "log");
+  if (log.empty()) return text;
+  text += "\nLast lines of its log:\n";
+  for (std::size_t from = 0; from < log.size();) {
+    const std::size_t end = std::min(log.find('\n', from), log.size());
+    text += "  " + printable(std::string_view(log).substr(from, end - from)) + "\n";
+    from = end + 1;
+  }
+  return text;
+}
+
+}  // namespace kurultai
