@@ -1,6 +1,5 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
 // nothing is asserted. Starts a kurultaid of its own from its own directory; needs no other arguments.
-#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -15,7 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <random>
 #include <string>
@@ -25,6 +23,8 @@
 #include "governance/edges.h"
 #include "governance/governor.h"
 #include "protocol/bytes.h"
+#include "tools/bench/child.h"
+#include "tools/bench/kurultaid.h"
 
 extern char** environ;
 
@@ -32,27 +32,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using namespace kurultai;
+using namespace kurultai::bench;
 
 double microseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
-
-[[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "kurultai-bench: %s\n", why.c_str());
-  std::exit(1);
-}
-
-double percentile(std::vector<double> values, double share) {
-  std::ranges::sort(values);
-  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
-}
-
-void write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count <= 0) give_up(std::string("write: ") + std::strerror(errno));
-    bytes.remove_prefix(static_cast<std::size_t>(count));
-  }
 }
 
 /// The agent of the round trips: answers each TASK with an empty COMPLETE, with as little work as possible.
@@ -82,37 +65,6 @@ int leak() {
     if (block == MAP_FAILED) return 1;
     std::memset(block, 1, step);
   }
-}
-
-std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe"); }
-
-struct Child {
-  pid_t pid = 0;
-  int in = -1;
-  int out = -1;
-};
-
-Child start_piped(const std::vector<std::string>& command) {
-  std::array<int, 2> in{};
-  std::array<int, 2> out{};
-  if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) give_up("pipe");
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, in[0], 0);
-  ::posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-  std::vector<char*> argv;
-  argv.reserve(command.size() + 1);
-  for (const auto& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  Child child;
-  if (::posix_spawn(&child.pid, argv[0], &actions, nullptr, argv.data(), environ) != 0)
-    give_up("start " + command[0]);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::close(in[0]);
-  ::close(out[1]);
-  child.in = in[1];
-  child.out = out[0];
-  return child;
 }
 
 /// A keep-alive connection to the supervisor that asks one thing at a time.
@@ -159,57 +111,18 @@ class Connection {
   bool connected_ = false;
 };
 
-struct Supervisor {
-  std::string directory;
-  pid_t pid = 0;
+KurultaidOptions options() {
+  const std::string self = own_path();
+  return {.config =
+              "memory: {budget: 1GiB}\n"
+              "workers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
+              "circuit_breakers: {failures: 1000}\nagents:\n  noop: {command: [" +
+              self + ", --agent]}\n  true: {protocol: exec, command: [/bin/true]}\n" +
+              "  leak: {protocol: exec, command: [" + self + ", --leak]}\n",
+          .log_file = {}};
+}
 
-  Supervisor() {
-    std::string name = "/tmp/kurultai-bench-XXXXXX";
-    directory = ::mkdtemp(name.data());
-    const std::string self = own_path();
-    std::ofstream(directory + "/memory.yaml")
-        << "memory: {budget: 1GiB}\nworkers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
-        << "circuit_breakers: {failures: 1000}\nagents:\n"
-        << "  noop: {command: [" << self << ", --agent]}\n  true: {protocol: exec, command: [/bin/true]}\n"
-        << "  leak: {protocol: exec, command: [" << self << ", --leak]}\n";
-    const std::string program = std::filesystem::path(self).parent_path() / "kurultaid";
-    std::vector<std::string> words = {program,
-                                      "--config",
-                                      directory + "/memory.yaml",
-                                      "--socket",
-                                      socket(),
-                                      "--state-dir",
-                                      directory + "/state",
-                                      "--listen",
-                                      "none",
-                                      "--log-level",
-                                      "error"};
-    std::vector<char*> argv;
-    argv.reserve(words.size() + 1);
-    for (auto& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
-    if (::posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ) != 0)
-      give_up("start " + program);
-    for (int tries = 0; !Connection(socket()).connected(); ++tries) {
-      if (tries > 500) give_up("kurultaid does not answer");
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-  ~Supervisor() {
-    ::kill(pid, SIGTERM);
-    ::waitpid(pid, nullptr, 0);
-    std::filesystem::remove_all(directory);
-  }
-  std::string socket() const { return directory + "/s"; }
-  std::string instance() const {
-    std::ifstream file(directory + "/state/instance");
-    std::string text;
-    file >> text;
-    return text;
-  }
-};
-
-void round_trip(const Supervisor& supervisor, int rounds) {
+void round_trip(const Kurultaid& supervisor, int rounds) {
   std::vector<double> floor;
   std::vector<double> ours;
   Child agent = start_piped({own_path(), "--agent"});
@@ -226,8 +139,7 @@ void round_trip(const Supervisor& supervisor, int rounds) {
     connection.run("noop");
     ours.push_back(microseconds_since(start));
   }
-  ::close(agent.in);
-  ::waitpid(agent.pid, nullptr, 0);
+  finish(agent);
   std::printf(
       "no-op jsonl task, submit to result    p50 %6.1f us  p99 %6.1f us   floor (the same agent on a bare "
       "pipe) p50 %5.1f us   ratio %.1f\n",
@@ -255,7 +167,7 @@ double bare_rate(int count) {
   return count / (microseconds_since(start) / 1e6);
 }
 
-double task_rate(const Supervisor& supervisor, int count) {
+double task_rate(const Kurultaid& supervisor, int count) {
   const auto start = Clock::now();
   std::vector<std::thread> lanes;
   lanes.reserve(lane_count);
@@ -269,7 +181,7 @@ double task_rate(const Supervisor& supervisor, int count) {
   return count / (microseconds_since(start) / 1e6);
 }
 
-void exec_rate(const Supervisor& supervisor, int count) {
+void exec_rate(const Kurultaid& supervisor, int count) {
   task_rate(supervisor, 20);  // both hosts are warm
   std::vector<double> ratios;
   std::vector<double> ours;
@@ -286,8 +198,8 @@ void exec_rate(const Supervisor& supervisor, int count) {
       percentile(ratios, 1));
 }
 
-void resident(const Supervisor& supervisor) {
-  std::ifstream status("/proc/" + std::to_string(supervisor.pid) + "/status");
+void resident(const Kurultaid& supervisor) {
+  std::ifstream status("/proc/" + std::to_string(supervisor.pid()) + "/status");
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with("VmRSS:"))
       std::printf("supervisor with two idle workers      %6.2f MiB resident\n",
@@ -296,19 +208,12 @@ void resident(const Supervisor& supervisor) {
 }
 
 // The kernel's own maximum of all workers together: one leaks, so it is the leak's.
-void overshoot(const Supervisor& supervisor) {
+void overshoot(const Kurultaid& supervisor) {
   Connection connection(supervisor.socket());
   const auto start = Clock::now();
   const std::string task = connection.run("leak");
   const double ms = microseconds_since(start) / 1000;
-  namespace fs = std::filesystem;
-  std::error_code error;
-  for (fs::recursive_directory_iterator
-           at("/sys/fs/cgroup", fs::directory_options::skip_permission_denied, error),
-       end;
-       at != end; at.increment(error)) {
-    const std::string path = at->path();
-    if (!path.ends_with("kurultai-" + supervisor.instance() + "/workers")) continue;
+  for (const std::string& path : supervisor.workers_groups()) {
     for (const char* name : {"/memory.max_usage_in_bytes", "/memory.peak"}) {
       std::ifstream file(path + name);
       std::int64_t most = 0;
@@ -374,22 +279,25 @@ void share_out_time(int rounds) {
   print_decision("edges of 1,000 workers", times);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode == "--agent") return no_op_agent();
-  if (mode == "--leak") return leak();
-  ::signal(SIGPIPE, SIG_IGN);
+int measure() {
   decide_time(2000);
   share_out_time(2000);
   {
-    const Supervisor supervisor;
+    const Kurultaid supervisor(options());
     overshoot(supervisor);
   }
-  const Supervisor supervisor;
+  const Kurultaid supervisor(options());
   round_trip(supervisor, 5000);
   exec_rate(supervisor, 1000);
   resident(supervisor);
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "--leak") return leak();
+  ::signal(SIGPIPE, SIG_IGN);
+  return run_program(mode == "--agent" ? no_op_agent : measure);
 }

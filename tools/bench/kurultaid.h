@@ -1,0 +1,41 @@
+// A kurultaid of our own, from the directory of this program: started with a configuration, ended by the
+// destructor, in a directory that is removed with it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace kurultai::bench {
+
+struct KurultaidOptions {
+  std::string config{};  // YAML
+  std::string log_level = "error";
+  std::string log_file{};  // appended to; empty: stderr
+};
+
+class Kurultaid {
+ public:
+  /// Returns when it answers.
+  explicit Kurultaid(const KurultaidOptions& options);
+  ~Kurultaid();
+  Kurultaid(const Kurultaid&) = delete;
+  Kurultaid& operator=(const Kurultaid&) = delete;
+
+  pid_t pid() const { return pid_; }
+  const std::string& directory() const { return directory_; }
+  std::string socket() const { return directory_ + "/s"; }
+  /// The groups that are the parents of its workers' groups, of every cgroup hierarchy.
+  std::vector<std::string> workers_groups() const;
+
+ private:
+  void start(const KurultaidOptions& options);
+  bool answers() const;
+  void end();
+
+  std::string directory_;
+  pid_t pid_ = 0;
+};
+
+}  // namespace kurultai::bench
