@@ -124,8 +124,9 @@ class Dispatcher : public WorkerListener {
     bool sent = false;                // TASK went out
     bool finishing = false;           // its answer is in; only its spooled result is still being written
     std::string correlation_id = {};  // of the decision that stopped it
-    TimePoint decided = {};           // when that was
-    std::string why = {};             // of the stop: preempt, kill, …
+    std::string chosen_by = {};  // of the first decision against it: a later one may only have hurried it
+    TimePoint decided = {};      // when that was
+    std::string why = {};        // of the stop: preempt, kill, …
     TimePoint last_progress = {};
     TimePoint saved = {};   // what it did since then would be lost
     bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that

@@ -66,6 +66,7 @@ json fields_of(const TaskEvent& event) {
     object["preemptions"] = task.preemptions;
     object["reason"] = event.why;
     object["reactionMs"] = event.reaction.count();
+    if (!event.chosen_by.empty()) object["chosenBy"] = event.chosen_by;
   }
   if (is_final(task.state)) {
     object["runMs"] = task.ran.count();

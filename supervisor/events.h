@@ -35,6 +35,8 @@ struct TaskEvent {
   // started: from the moment it could be taken to its TASK line
   std::chrono::nanoseconds dispatch{};
   Duration reaction{};  // preempted and killed for memory: from the reading to the end
+  // Id of the first decision against it: a later one may only have hurried it. Empty where none was made.
+  std::string_view chosen_by = {};
 };
 struct TaskRejected {
   std::string_view agent;

@@ -238,6 +238,7 @@ void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
   for (const std::string& id : tasks) {
     Run& run = runs_.at(id);
     run.correlation_id = correlation;
+    if (run.chosen_by.empty()) run.chosen_by = correlation;
     run.decided = now;
     if (!kill) {
       stop_run(run, Intent::preempt, "preempt");

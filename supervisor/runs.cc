@@ -178,6 +178,7 @@ void Dispatcher::next_stop_step(Run& run) {
     run.back_by.reset();
     run.why.clear();
     run.correlation_id.clear();
+    run.chosen_by.clear();
     return on_deadline(run.task.id);
   }
   Worker& worker = *run.worker;
@@ -498,6 +499,7 @@ void Dispatcher::tell_of_stop(const Run& run, TaskEvent event) {
     if (!receipts.empty() && receipts.back().receipt->id == run.correlation_id)
       receipts.back().reaction = event.reaction;
   }
+  event.chosen_by = run.chosen_by;
   events_.emit(decided ? run.correlation_id : run.task.id, event);
 }
 
