@@ -130,6 +130,7 @@ class Dispatcher : public WorkerListener {
     TimePoint last_progress = {};
     TimePoint saved = {};   // what it did since then would be lost
     bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that
+    bool spared = false;    // governance is off: it would have been killed, and is said so once for a while
     bool declined = false;  // it may run once only and did not answer PREEMPT
     std::optional<TimePoint> back_by = {};  // its memory is expected by then
     TimePoint next_told = {};               // when its progress may be told again

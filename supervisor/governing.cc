@@ -172,6 +172,7 @@ std::vector<Candidate> Dispatcher::candidates() const {
       const Run& run = runs_.at(task_id);
       const double progress = run.task.progress.value_or(0) / 100;
       if (run.sent) candidate.work_lost += work_lost(run.saved, progress, {}, now);
+      candidate.dying = candidate.dying || (run.spared && run.back_by && now < *run.back_by);
       if (run.back_by) candidate.back_by = std::max(candidate.back_by.value_or(*run.back_by), *run.back_by);
       candidate.is_protected = candidate.is_protected || run.agent->protect;
       if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
@@ -232,6 +233,7 @@ void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
   const TimePoint now = loop_.now();
   if (!config_->flags.memory_governance) {
     found->second.back_by = now + settle;  // said once, and again if nothing changes
+    found->second.spared = kill;
     return events_.emit(correlation, Withheld{kill ? "kill" : "preempt", task_id, ratio});
   }
   const auto tasks = worker->tasks();

@@ -102,7 +102,9 @@ void complain(std::string_view message) {
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-Result<void> enter(const std::vector<std::string>& groups) {
+Result<void> enter(const std::vector<std::string>& groups, std::optional<int> nice) {
+  // Ours is that of the supervisor, which comes before all agents. Back to the usual one is always allowed.
+  if (nice) ::setpriority(PRIO_PROCESS, 0, *nice);
   for (const std::string& file : groups) {
     if (auto joined = join(file); !joined) return joined;
   }

@@ -29,6 +29,7 @@ struct Launch {
     gid_t gid;
   };
   std::string oom_score_adj;         // decimal
+  std::optional<int> nice;           // of the launcher or host itself too
   std::optional<rlim_t> limit_data;  // bytes, soft and hard
   std::optional<rlim_t>
       open_files;  // soft limit only, as systemd does: select() breaks above 1024 descriptors
@@ -53,9 +54,9 @@ std::string to_string(const Mishap& mishap);
 void complain(std::string_view message);
 
 /// What holds for every mode and for all that is started later: joins the groups (a memory charge made before
-/// would stay behind), default signals, a session of its own, no core files, umask 077, no inherited
-/// descriptors above 2.
-Result<void> enter(const std::vector<std::string>& groups);
+/// would stay behind), the niceness, default signals, a session of its own, no core files, umask 077, no
+/// inherited descriptors above 2.
+Result<void> enter(const std::vector<std::string>& groups, std::optional<int> nice = {});
 
 /// Asks for `signal` when `parent` ends; false when it has ended already.
 bool bind_to_parent(pid_t parent, int signal);

@@ -18,8 +18,8 @@ namespace kurultai {
 namespace {
 
 constexpr std::string_view usage =
-    "usage: kurultai-worker [--join FILE]... [--limit-data BYTES] [--oom-score-adj N] [--uid N --gid N] "
-    "[--cwd DIR] "
+    "usage: kurultai-worker [--join FILE]... [--limit-data BYTES] [--oom-score-adj N] [--nice N] "
+    "[--uid N --gid N] [--cwd DIR] "
     "[--parent PID] [--nofile N] [--become | --hold | --exec-host] -- CMD [ARG...]";
 
 enum class Mode { become, hold, exec_host };
@@ -58,6 +58,8 @@ bool set_oom_score_adj(std::string_view value, Launch& launch) {
   return read_number(value, number) && number >= -1000 && number <= 1000;
 }
 
+bool is_nice(int value) { return value >= -20 && value <= 19; }
+
 bool set_option(std::string_view name, const char* value, Options& options) {
   if (name == "--join") return options.join.emplace_back(value), true;
   if (name == "--cwd") return options.launch.cwd = value, true;
@@ -66,6 +68,7 @@ bool set_option(std::string_view name, const char* value, Options& options) {
   if (name == "--oom-score-adj") return set_oom_score_adj(value, options.launch);
   if (name == "--uid") return read_number(value, options.uid);
   if (name == "--gid") return read_number(value, options.gid);
+  if (name == "--nice") return read_number(value, options.launch.nice) && is_nice(*options.launch.nice);
   if (name == "--parent") return read_number(value, options.parent);
   return false;
 }
@@ -98,7 +101,7 @@ int run(char** arguments) {
     complain("option " + std::string(wrong) + " is wrong or lacks its value; " + std::string(usage));
     return exit_launch_failed;
   }
-  if (const auto entered = enter(options.join); !entered) {
+  if (const auto entered = enter(options.join, options.launch.nice); !entered) {
     return complain(entered.error().message), exit_launch_failed;
   }
   switch (options.mode) {

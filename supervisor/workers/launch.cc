@@ -58,6 +58,7 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
   std::ranges::copy_if(group, std::back_inserter(argv),
                        [&](const auto& word) { return !(hosted && word == "--hold"); });
   argv.insert(argv.end(), {"--oom-score-adj", std::to_string(agent_oom_score_adj)});
+  if (input.nice) argv.insert(argv.end(), {"--nice", std::to_string(*input.nice)});
   argv.insert(argv.end(), {"--parent", std::to_string(input.supervisor_pid)});
   if (input.user) {
     argv.insert(argv.end(),

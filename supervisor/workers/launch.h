@@ -27,6 +27,7 @@ struct LaunchInput {
   Bytes memory_limit;
   std::vector<std::string> group_options;  // from WorkerGroup::launch_options
   std::optional<User> user;                // absent: the supervisor's own
+  std::optional<int> nice;                 // absent: as the supervisor's own
   int supervisor_pid = 0;
   std::vector<std::string> environment;  // the supervisor's own
 };

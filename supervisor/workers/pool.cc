@@ -42,6 +42,7 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   input.memory_limit = limit;
   input.supervisor_pid = ::getpid();
   input.environment = settings_.environment;
+  input.nice = settings_.nice;
   if (agent->user == "auto") {
     const unsigned uid = free_uid();
     input.user = User{uid, uid, "kurultai-" + id, "/"};

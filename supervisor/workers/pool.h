@@ -20,7 +20,8 @@ struct PoolSettings {
   std::string instance;
   std::vector<std::string> environment;  // the supervisor's own
   std::size_t max_line = 0;
-  unsigned first_uid = 0;  // of `user: auto`: first_uid + n for the n-th worker alive
+  std::optional<int> nice;  // of workers; absent: the supervisor's own
+  unsigned first_uid = 0;   // of `user: auto`: first_uid + n for the n-th worker alive
 };
 
 class Pool {

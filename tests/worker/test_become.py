@@ -87,6 +87,8 @@ class Failure(WorkerTest):
             (["--limit-data", "", "--", "true"], "--limit-data"),
             (["--nofile", "-1", "--", "true"], "--nofile"),
             (["--oom-score-adj", "1001", "--", "true"], "--oom-score-adj"),
+            (["--nice", "20", "--", "true"], "--nice"),
+            (["--nice", "x", "--", "true"], "--nice"),
             (["--oom-score-adj", "5 ", "--", "true"], "--oom-score-adj"),
             (["--parent", "me", "--", "true"], "--parent"),
         ]
@@ -163,6 +165,7 @@ class Surroundings(WorkerTest):
         self.assertEqual(self.run_worker("--", "grep", "NoNewPrivs", "/proc/self/status").stdout.split()[1], "1")
 
     def test_the_kernel_is_told_whom_to_prefer(self):
+        self.assertEqual(self.run_worker("--nice", "7", "--", "nice").stdout, "7\n")
         self.assertEqual(self.run_worker("--oom-score-adj", "789", "--", "cat", "/proc/self/oom_score_adj").stdout, "789\n")
 
     def test_descriptors_of_the_supervisor_are_not_inherited(self):
