@@ -21,6 +21,8 @@ enum class AgentProtocol { jsonl, exec };
 enum class OutputKind { text, json };  // what an exec agent's stdout is
 enum class OnChildOom { fail, warn };  // when the kernel killed a process of the tree for the cap
 enum class MonitoringTier { production, development, disabled };
+/// What a task is expected to use, before it starts: what tasks like it used, its cap, or nothing.
+enum class AdmissionRule { footprint, cap, none };
 
 struct AgentConfig {
   std::string name;
@@ -57,11 +59,16 @@ struct MemoryConfig {
 };
 
 struct WorkersConfig {
-  int max = 2;
+  std::optional<int> max = 2;  // nullopt: auto
   Bytes memory_limit = mebibytes(512);
   Bytes memory_warning = mebibytes(300);
   Duration idle_timeout{std::chrono::minutes(5)};
   int max_restarts_per_hour = 10;
+};
+
+struct OvertakingConfig {
+  bool backfill = false;  // queue.backfill
+  int max_passes = 10;    // queue.max_passes
 };
 
 struct GatewayConfig {
@@ -99,6 +106,8 @@ struct Config {
   MemoryConfig memory;
   WorkersConfig workers;
   QueueLimits queue;  // queue.max_depth, queue.limits.{critical…}
+  OvertakingConfig overtaking;
+  AdmissionRule admission = AdmissionRule::footprint;
   std::map<std::string, AgentConfig> agents;
   BreakerSettings circuit_breakers;  // of agents and of what they call
   GatewayConfig gateway;
@@ -111,5 +120,8 @@ struct Config {
 /// The limits an agent's workers get when its own are absent.
 Bytes memory_limit_of(const AgentConfig& agent, const Config& config);
 Bytes memory_warning_of(const AgentConfig& agent, const Config& config);
+
+/// `workers.max`; auto is one for each 16 MiB of `budget`, from 1 to 1000, so that admission decides.
+int most_workers(const Config& config, Bytes budget);
 
 }  // namespace kurultai

@@ -83,6 +83,18 @@ std::optional<std::int64_t> WholeNumber::read(const YamlNode& node, const Refuse
 
 Json WholeNumber::schema() const { return {{"type", "integer"}, {"minimum", min}, {"maximum", max}}; }
 
+std::optional<std::optional<int>> WholeNumberOr::read(const YamlNode& node, const Refuse& refuse) const {
+  if (node.kind == YamlNode::Kind::scalar && node.text == word)
+    return std::make_optional<std::optional<int>>(std::nullopt);
+  const auto value = number.read(node, refuse);
+  if (!value) return std::nullopt;
+  return std::optional<int>(static_cast<int>(*value));
+}
+
+Json WholeNumberOr::print(const std::optional<int>& value) const { return value ? Json(*value) : Json(word); }
+
+Json WholeNumberOr::schema() const { return {{"anyOf", Json::array({number.schema(), {{"const", word}}})}}; }
+
 std::optional<double> Share::read(const YamlNode& node, const Refuse& refuse) const {
   const auto number = read_number<double>(node, share, refuse);
   if (!number) return std::nullopt;

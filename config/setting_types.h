@@ -36,6 +36,15 @@ struct WholeNumber {
   Json schema() const;
 };
 
+/// A whole number, or one word that stands for its absence (`auto`).
+struct WholeNumberOr {
+  WholeNumber number;
+  std::string_view word;
+  std::optional<std::optional<int>> read(const YamlNode& node, const Refuse& refuse) const;
+  Json print(const std::optional<int>& value) const;
+  Json schema() const;
+};
+
 /// A share of a whole: (0, 1], or [0, 1) where nothing is a value too.
 struct Share {
   bool may_be_zero;

@@ -87,8 +87,9 @@ void add_memory(std::vector<Setting<Config>>& table) {
 }
 
 void add_workers(std::vector<Setting<Config>>& table) {
-  add(table, "workers.max", live, "How many workers there are at most, of all agents together",
-      WholeNumber{1, 1024}, field(&Config::workers, &WorkersConfig::max));
+  add(table, "workers.max", live,
+      "How many workers there are at most, of all agents together; auto: as many as memory lets in",
+      WholeNumberOr{{1, 1024}, "auto"}, field(&Config::workers, &WorkersConfig::max));
   add(table, "workers.memory_limit", live, "The cap of a worker whose agent has none of its own", worker_size,
       field(&Config::workers, &WorkersConfig::memory_limit));
   add(table, "workers.memory_warning", live, "A worker above it is reported; at most the limit", any_size,
@@ -110,6 +111,18 @@ void add_queue(std::vector<Setting<Config>>& table) {
         "How many tasks of priority " + name + " may wait; at most max_depth count", WholeNumber{0, many},
         [index](auto& root) -> auto& { return root.queue.per_level[index]; });
   }
+  add(table, "queue.backfill", live,
+      "Whether a task that fits may start before one of its own priority that waits for memory", Flag{},
+      field(&Config::overtaking, &OvertakingConfig::backfill));
+  add(table, "queue.max_passes", live, "How often a task that waits for memory may be passed like that",
+      WholeNumber{0, many}, field(&Config::overtaking, &OvertakingConfig::max_passes));
+  add(table, "admission", live,
+      "What must fit below memory.thresholds.preempt for a task to start: its footprint (what tasks like it "
+      "used; the cap until three have run), its cap, or none",
+      Choice<AdmissionRule>{{{"footprint", AdmissionRule::footprint},
+                             {"cap", AdmissionRule::cap},
+                             {"none", AdmissionRule::none}}},
+      field(&Config::admission));
 }
 
 void add_breakers(std::vector<Setting<Config>>& table) {

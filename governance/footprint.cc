@@ -109,8 +109,8 @@ std::size_t Footprints::samples(const std::string& agent, const std::string& siz
 
 std::vector<std::string> Footprints::size_classes(const std::string& agent) const {
   std::vector<std::string> classes;
-  for (auto entry = samples_.upper_bound({agent, ""});
-       entry != samples_.end() && entry->first.first == agent; ++entry) {
+  for (auto entry = samples_.upper_bound({agent, ""}); entry != samples_.end() && entry->first.first == agent;
+       ++entry) {
     classes.push_back(entry->first.second);
   }
   return classes;

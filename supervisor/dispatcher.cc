@@ -127,7 +127,9 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
 }
 
 std::chrono::seconds Dispatcher::retry_after() const {
-  return wait_estimate_.retry_after(queue_.depth() + queue_.returned() + 1, config_->workers.max);
+  return wait_estimate_.retry_after(
+      queue_.depth() + queue_.returned() + 1,
+      most_workers(*config_, monitor_ != nullptr ? monitor_->last().budget : Bytes{}));
 }
 
 std::optional<Refusal> Dispatcher::refusal() const {
@@ -286,7 +288,8 @@ bool Dispatcher::start_next() {
   const QueuedTask* next = queue_.find_first([&](const QueuedTask& waiting) {
     // Strict priority: once a task has to wait for a worker, none behind it may take one.
     if (out_of_workers || !may_start(waiting)) return false;
-    placement = place({waiting.agent, limit_of(*tasks_.find(waiting.task_id))}, views, config_->workers.max);
+    placement = place({waiting.agent, limit_of(*tasks_.find(waiting.task_id))}, views,
+                      most_workers(*config_, monitor_ != nullptr ? monitor_->last().budget : Bytes{}));
     if (std::holds_alternative<WaitForWorker>(placement) || std::holds_alternative<YieldWorker>(placement)) {
       out_of_workers = true;
       return false;

@@ -34,7 +34,7 @@ std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) 
            std::string(to_string(task.priority)) + " task has to wait for it to fall";
   }
   return place + "; " + std::to_string(dispatcher.pool().active()) + " of " +
-         std::to_string(dispatcher.config().workers.max) + " workers are busy";
+         std::to_string(most_workers(dispatcher.config(), {})) + " workers are busy";
 }
 
 /// What the last decision over the task was, in words.

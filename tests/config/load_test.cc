@@ -60,7 +60,8 @@ memory:
   monitoring_tier: disabled
   cgroup_parent: /a/b
 workers: {max: 7, memory_limit: 64MiB, memory_warning: 1048576, idle_timeout: 0, max_restarts_per_hour: 0}
-queue: {max_depth: 20, limits: {critical: 1, high: 2, normal: 3, low: 4, heartbeat: 0}}
+queue: {max_depth: 20, limits: {critical: 1, high: 2, normal: 3, low: 4, heartbeat: 0}, backfill: true, max_passes: 3}
+admission: cap
 circuit_breakers: {failures: 5, window: 2m, successes: 1, backoff: [100ms, 1s]}
 gateway: {listen: none, max_body: 2MiB, token_file: /t, auth: none}
 ipc: {max_line: 64KiB}
@@ -79,6 +80,9 @@ exec: {allow: true}
   CHECK(config.workers.idle_timeout == 0ms);
   CHECK(config.workers.max_restarts_per_hour == 0);
   CHECK(config.queue.max_depth == 20);
+  CHECK(config.overtaking.backfill);
+  CHECK(config.overtaking.max_passes == 3);
+  CHECK(config.admission == AdmissionRule::cap);
   CHECK(config.queue.per_level == std::array<std::size_t, 5>{1, 2, 3, 4, 0});
   CHECK(config.circuit_breakers.failures == 5);
   CHECK(config.circuit_breakers.window == 2min);
@@ -175,14 +179,14 @@ TEST_CASE("an unknown key is refused with the nearest right name") {
 TEST_CASE("an unknown key that is near to nothing is refused with the names there are") {
   CHECK(error_of("ipc: {zzz: 1}") == "f:1:7: unknown key 'zzz'; known here: max_line");
   CHECK(error_of("zzzz: 1").ends_with(
-      "known here: memory, workers, queue, circuit_breakers, gateway, ipc, store, exec, agents"));
+      "known here: memory, workers, queue, admission, circuit_breakers, gateway, ipc, store, exec, agents"));
   CHECK(error_of("memory.budget: 1GiB").starts_with("f:1:1: unknown key 'memory.budget'"));
   CHECK(error_of("memory: {agents: {}}").starts_with("f:1:10: unknown key 'agents'"));
   CHECK(error_of("memory: {thresholds.kill: 0.9}").starts_with("f:1:10: unknown key 'thresholds.kill'"));
 }
 
 TEST_CASE("settings of later versions are unknown keys, not silence") {
-  for (const std::string key : {"schedules", "publishers", "alerts", "admission"}) {
+  for (const std::string key : {"schedules", "publishers", "alerts"}) {
     CAPTURE(key);
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
@@ -239,6 +243,10 @@ TEST_CASE("wrong values are refused where they stand, with what is expected") {
       {"workers: {max: \"2\"}", "f:1:16: workers.max: expected a whole number, found '2' in quotes"},
       {"workers: {max: ''}", "f:1:16: workers.max: expected a whole number"},
       {"workers: {max: 99999999999999999999}", "f:1:16: workers.max: '99999999999999999999' is out of range"},
+      {"workers: {max: Auto}", "f:1:16: workers.max: expected a whole number, found 'Auto'"},
+      {"queue: {max_passes: -1}", "f:1:21: queue.max_passes: -1 is out of range"},
+      {"queue: {backfill: sometimes}", "f:1:19: queue.backfill: "},
+      {"admission: footprints", "f:1:12: admission: expected footprint, cap or none, found 'footprints'"},
       {"workers: {memory_limit: 1KiB}", "f:1:25: workers.memory_limit: 1KiB is out of range: 1MiB"},
       {"workers: {idle_timeout: -5s}", "f:1:25: workers.idle_timeout: "},
       {"queue: {max_depth: 0}", "f:1:20: queue.max_depth: 0 is out of range"},
@@ -426,4 +434,13 @@ TEST_CASE("the configuration is looked for here, at home, then in /etc") {
   directory.write("config/memory.yaml", "");
   CHECK(find({{"HOME", base}, {"XDG_CONFIG_HOME", base + "/xdg"}}) == "config/memory.yaml");
   std::filesystem::current_path(before);
+}
+
+TEST_CASE("workers.max: auto is bounded by the budget") {
+  const Config config = config_of("workers: {max: auto}");
+  CHECK_FALSE(config.workers.max.has_value());
+  CHECK(most_workers(config, mebibytes(160)) == 10);
+  CHECK(most_workers(config, mebibytes(1)) == 1);
+  CHECK(most_workers(config, gibibytes(1000)) == 1000);
+  CHECK(most_workers(config_of("workers: {max: 3}"), gibibytes(1000)) == 3);
 }

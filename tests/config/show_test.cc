@@ -32,8 +32,8 @@ agents:
 }  // namespace
 
 TEST_CASE("what is shown as YAML loads back to the same configuration") {
-  for (const Config& config :
-       {Config{}, config_of(odd_text), shipped(), config_of("memory: {budget: auto}")}) {
+  for (const Config& config : {Config{}, config_of(odd_text), shipped(), config_of("memory: {budget: auto}"),
+                               config_of("workers: {max: auto}")}) {
     const std::string yaml = config_to_yaml(config);
     CAPTURE(yaml);
     const Config back = config_of(yaml);

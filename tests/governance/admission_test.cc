@@ -138,9 +138,7 @@ TEST_CASE("tasks that may not be preempted, are protected or leave already are l
 }
 
 TEST_CASE("what is leaving already is enough, or only the rest is taken") {
-  const auto place = [] {
-    return Place().busy("w1", 0, 400, Priority::low).other(Standing::leaving, 300);
-  };
+  const auto place = [] { return Place().busy("w1", 0, 400, Priority::low).other(Standing::leaving, 300); };
   CHECK(place().ask(140, Priority::high) == "start");
   CHECK(place().ask(440, Priority::high) == "back");
   CHECK(place().ask(441, Priority::high) == "preempt tw1");

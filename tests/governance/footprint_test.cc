@@ -86,7 +86,8 @@ TEST_CASE("an agent finds its place however many classes there are") {
   CHECK(footprints.keys() == Footprints::most_keys);
 }
 
-TEST_CASE("whatever the samples are, a footprint is a peak that was seen, below the cap, and grows with them") {
+TEST_CASE(
+    "whatever the samples are, a footprint is a peak that was seen, below the cap, and grows with them") {
   std::mt19937 random(7);
   for (int round = 0; round < 2000; ++round) {
     std::vector<std::pair<Bytes, WallTime>> seen(3 + random() % 40);
@@ -124,13 +125,25 @@ TEST_CASE("a file that is none is refused whole") {
   std::string too_many = "[[1,2]";
   for (int i = 0; i < 32; ++i) too_many += ",[1,2]";
   for (const std::string& text :
-       {std::string(""), std::string("{}"), std::string("[]"), std::string("null"),
-        std::string(R"({"version":2,"footprints":[]})"), std::string(R"({"version":1})"),
-        std::string(R"({"version":1,"footprints":{}})"), std::string(R"({"version":1,"footprints":[1]})"),
+       {std::string(""),
+        std::string("{}"),
+        std::string("[]"),
+        std::string("null"),
+        std::string(R"({"version":2,"footprints":[]})"),
+        std::string(R"({"version":1})"),
+        std::string(R"({"version":1,"footprints":{}})"),
+        std::string(R"({"version":1,"footprints":[1]})"),
         std::string(R"({"version":1,"footprints":[{"agent":"a"}]})"),
-        std::string(R"({"version":1,"footprints":[{"agent":1,"sizeClass":"","peaks":[]}]})"), holding("[]"),
-        holding("5"), holding("[[1]]"), holding("[[-1,2]]"), holding("[[1,-2]]"), holding("[[1.5,2]]"),
-        holding("[[1,99999999999999]]"), holding("[[18446744073709551615,2]]"), holding("[[1,2]"),
+        std::string(R"({"version":1,"footprints":[{"agent":1,"sizeClass":"","peaks":[]}]})"),
+        holding("[]"),
+        holding("5"),
+        holding("[[1]]"),
+        holding("[[-1,2]]"),
+        holding("[[1,-2]]"),
+        holding("[[1.5,2]]"),
+        holding("[[1,99999999999999]]"),
+        holding("[[18446744073709551615,2]]"),
+        holding("[[1,2]"),
         holding(too_many + "]")}) {
     CAPTURE(text);
     CHECK_FALSE(Footprints::parse(text).has_value());
