@@ -11,7 +11,6 @@ namespace kurultai {
 namespace {
 
 constexpr Duration no_room_pause{1000};  // the kernel had no memory for a new group
-constexpr Duration idle_grace{1000};     // a worker without a task has nothing to save
 constexpr Duration housekeeping_pace{60000};
 
 Retention retention_of(const StoreConfig& store) {
@@ -127,9 +126,7 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
 }
 
 std::chrono::seconds Dispatcher::retry_after() const {
-  return wait_estimate_.retry_after(
-      queue_.depth() + queue_.returned() + 1,
-      most_workers(*config_, monitor_ != nullptr ? monitor_->last().budget : Bytes{}));
+  return wait_estimate_.retry_after(queue_.depth() + queue_.returned() + 1, worker_limit());
 }
 
 std::optional<Refusal> Dispatcher::refusal() const {
@@ -227,6 +224,7 @@ std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
   fresh.retries = submission.retries.value_or(agent->retries);
   fresh.memory_limit = command->memory_limit;
   fresh.idempotency_key = std::move(submission.idempotency_key);
+  fresh.size_class = std::move(submission.size_class);
   fresh.submitted_at = loop_.wall_now();
   fresh.queued_since = loop_.now();
   Task& task = tasks_.add(std::move(fresh), loop_.wall_now());
@@ -281,34 +279,40 @@ void Dispatcher::pump() {
 }
 
 bool Dispatcher::start_next() {
+  waits_for_room_ = false;
   if (is_draining() || (queue_.depth() == 0 && queue_.returned() == 0)) return false;
-  const auto views = pool_.views();
-  Placement placement = WaitForWorker{};
-  bool out_of_workers = false;
-  const QueuedTask* next = queue_.find_first([&](const QueuedTask& waiting) {
-    // Strict priority: once a task has to wait for a worker, none behind it may take one.
-    if (out_of_workers || !may_start(waiting)) return false;
-    placement = place({waiting.agent, limit_of(*tasks_.find(waiting.task_id))}, views,
-                      most_workers(*config_, monitor_ != nullptr ? monitor_->last().budget : Bytes{}));
-    if (std::holds_alternative<WaitForWorker>(placement) || std::holds_alternative<YieldWorker>(placement)) {
-      out_of_workers = true;
-      return false;
-    }
-    if (std::holds_alternative<UseWorker>(placement)) return true;
-    const TimePoint now = loop_.now();
-    const TimePoint ready = std::max(pool_.ready_at(waiting.agent, now), room_at_);
-    if (ready <= now) return true;
-    arm_pump(ready);  // its agent's workers keep failing: others need not wait for that
-    return false;
-  });
+  Look look{.workers = pool_.views(), .most_workers = worker_limit()};
+  const QueuedTask* next =
+      queue_.find_first([&](const QueuedTask& waiting) { return starts_now(waiting, look); });
   if (next != nullptr) {
-    start(QueuedTask(*next), placement);
+    for (Task* task : look.passed) task->passes += 1;
+    const auto* answer = std::get_if<StartTask>(&look.admission);
+    start(QueuedTask(*next), look.placement, answer != nullptr && !answer->fits);
     return true;
   }
-  if (const auto* yield = std::get_if<YieldWorker>(&placement)) {
+  const auto* room = std::get_if<MakeRoom>(&look.admission);
+  if (room != nullptr && waits_for_room_) make_room(*room);
+  if (const auto* yield = std::get_if<YieldWorker>(&look.placement)) {
     if (Worker* worker = pool_.find(yield->worker_id))
       worker->end(std::min(idle_grace, worker->agent().grace));
   }
+  return false;
+}
+
+// Strict priority: once a task has to wait for a worker or for room, none behind it may take one.
+bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
+  if (!look.passed.empty() && waiting.priority != look.passed.front()->priority) look.closed = true;
+  if (look.closed || !may_start(waiting)) return false;
+  Task& task = *tasks_.find(waiting.task_id);
+  look.placement = place({waiting.agent, limit_of(task)}, look.workers, look.most_workers);
+  if (!finds_room(task, look)) return false;
+  const bool spawns = std::holds_alternative<SpawnWorker>(look.placement);
+  look.closed = !spawns && !std::holds_alternative<UseWorker>(look.placement);
+  if (!spawns) return !look.closed;
+  const TimePoint now = loop_.now();
+  const TimePoint ready = std::max(pool_.ready_at(waiting.agent, now), room_at_);
+  if (ready <= now) return true;
+  arm_pump(ready);  // its agent's workers keep failing: others need not wait for that
   return false;
 }
 
@@ -332,7 +336,7 @@ void Dispatcher::skip_heartbeat(Task& task) {
   }
 }
 
-void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
+void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bool alone) {
   Task& task = *tasks_.find(waiting.task_id);
   const auto agent = agent_of(task.agent);
   if (agent == nullptr) {
@@ -368,7 +372,12 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement) {
   const int given = worker->tasks_done() + static_cast<int>(worker->tasks().size());
   if (!config_->flags.worker_pool || (agent->max_tasks > 0 && given >= agent->max_tasks)) worker->retire();
   const bool let_in = governor_.pressure().is_over(Threshold::preempt);
-  runs_.emplace(task.id, Run{.task = task, .worker = worker, .agent = agent, .let_in = let_in});
+  runs_.emplace(task.id, Run{.task = task,
+                             .worker = worker,
+                             .agent = agent,
+                             .let_in = let_in,
+                             .alone = alone,
+                             .footprint = footprint_of(task)});
   if (worker->state() == Worker::State::serving) begin(task, *worker);
 }
 

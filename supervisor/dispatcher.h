@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "config/config.h"
+#include "governance/admission.h"
 #include "governance/circuit_breaker.h"
+#include "governance/footprint.h"
 #include "governance/governor.h"
 #include "governance/task_queue.h"
 #include "governance/verdict.h"
@@ -20,6 +22,7 @@
 #include "supervisor/events.h"
 #include "supervisor/memory_curve.h"
 #include "supervisor/monitor.h"
+#include "supervisor/store/footprint_file.h"
 #include "supervisor/store/spool.h"
 #include "supervisor/store/task_table.h"
 #include "supervisor/workers/fill_command.h"
@@ -35,6 +38,7 @@ struct Submission {
   std::optional<Duration> timeout;
   std::optional<int> retries;
   std::string idempotency_key;
+  std::string size_class = {};
 };
 
 struct Refusal {
@@ -82,6 +86,8 @@ class Dispatcher : public WorkerListener {
   void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
   /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
   void kill_workers() { pool_.kill_all(); }
+  /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
+  void keep_footprints(const std::string& path);
   /// What all workers together may hold: the budget less the supervisor's reserve.
   void set_workers_total(Bytes total) { grants_.set_total(total); }
   bool is_draining() const { return draining_since_.has_value(); }
@@ -95,6 +101,15 @@ class Dispatcher : public WorkerListener {
   const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
   const DrainStatistics& drain_statistics() const { return drain_statistics_; }
   std::vector<UsedAt> memory_curve() const { return curve_.points(); }
+  const Footprints& footprints() const { return footprints_; }
+  /// What it is expected to use: the larger of what was learned and what it has shown; at most its cap.
+  Bytes footprint_of(const Task& task) const;
+  /// Whether it would fit now, were it the next.
+  Admission room_for(const Task& task) const;
+  /// Whether the next task waits for room, and with it all behind it.
+  bool waits_for_room() const { return waits_for_room_; }
+  /// `workers.max`, or what auto is.
+  int worker_limit() const { return most_workers(*config_, budget()); }
   AgentFigures figures(const std::string& agent) const;
   Monitor::Activity activity() const;
   /// Whether new work is taken right now, and if not why.
@@ -131,6 +146,8 @@ class Dispatcher : public WorkerListener {
     TimePoint saved = {};   // what it did since then would be lost
     bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that
     bool spared = false;    // governance is off: it would have been killed, and is said so once for a while
+    bool alone = false;     // it did not fit, and was let in because nothing else ran
+    Bytes footprint = {};   // that it was let in with
     bool declined = false;  // it may run once only and did not answer PREEMPT
     std::optional<TimePoint> back_by = {};  // its memory is expected by then
     TimePoint next_told = {};               // when its progress may be told again
@@ -140,6 +157,7 @@ class Dispatcher : public WorkerListener {
   };
   /// Memory that was asked for may be awaited so long after its owner's last deadline.
   static constexpr Duration settle{2000};
+  static constexpr Duration idle_grace{1000};  // a worker without a task has nothing to save
 
   /// How a run ended, before it is judged.
   struct Outcome {
@@ -151,11 +169,22 @@ class Dispatcher : public WorkerListener {
     std::optional<int> signal = {};
   };
 
+  /// One look through the queue for the next task to start.
+  struct Look {
+    std::vector<WorkerView> workers;
+    int most_workers;
+    Placement placement = WaitForWorker{};  // of the task last looked at
+    Admission admission = WaitForRoom{};    // and what it is told
+    bool closed = false;                    // nobody behind it may start
+    std::vector<Task*> passed = {};         // they wait for room, and let others of their level go first
+  };
+
   // dispatcher.cc: the side of the queue
   void pump();
   bool start_next();
+  bool starts_now(const QueuedTask& waiting, Look& look);
   bool may_start(const QueuedTask& waiting);
-  void start(const QueuedTask& waiting, const Placement& placement);
+  void start(const QueuedTask& waiting, const Placement& placement, bool alone);
   void begin(Task& task, Worker& worker);
   void skip_heartbeat(Task& task);
   void arm_pump(TimePoint when);
@@ -168,6 +197,16 @@ class Dispatcher : public WorkerListener {
   std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
   Bytes limit_of(const Task& task) const;
   std::chrono::seconds retry_after() const;
+
+  // admitting.cc: what fits
+  void learn_footprint(const Task& task);
+  Bytes budget() const;
+  WorkerLoad load_of(const Worker& worker) const;
+  std::vector<Candidate> outranked(std::string_view worker) const;
+  Admission admission_of(const Task& task, const Placement& placement) const;
+  bool finds_room(Task& task, Look& look);
+  void make_room(const MakeRoom& room);
+  void withhold(Task& task, const Admission& answer);
 
   // governing.cc: the side of memory
   void note_reading(Worker& worker, const GroupReading& reading);
@@ -224,6 +263,10 @@ class Dispatcher : public WorkerListener {
   Grants grants_;
   MemoryCurve curve_;
   std::vector<Rung> rungs_;  // taken since memory was last below the lowest threshold; the newest few
+  Footprints footprints_;
+  std::unique_ptr<FootprintFile> footprint_file_;
+  bool waits_for_room_ = false;  // a task does
+  Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   WaitEstimate wait_estimate_;

@@ -39,6 +39,8 @@ void Dispatcher::check_drained() {
   }
   if (runs_.empty()) pool_.end_all(Duration(1000));
   if (!runs_.empty() || !pool_.workers().empty()) return;
+  if (footprint_file_ != nullptr && !footprint_file_->is_settled())
+    return footprint_file_->settle([this] { check_drained(); });
   drain_statistics_.status = out_of_time && unfinished > 0 ? "timed_out" : "completed";
   if (drain_callbacks_.empty()) return;
   events_.emit("drain", DrainEvent{true, drain_statistics_});

@@ -32,14 +32,18 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
     stray -= named.reading.used;
   }
   // The groups are read after their sum: one that grows in between makes it smaller than their own.
-  grants_.set_stray(std::max(stray, Bytes{}));
+  stray_ = std::max(stray, Bytes{});
+  grants_.set_stray(stray_);
   curve_.note(loop_.now(), snapshot.used);
   // Page cache goes before any worker, so also before the idle ones.
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   const auto running = candidates();
   const Situation now = situation(snapshot, running);
   const auto actions = governor_.decide(now, loop_.now());
-  if (actions.empty()) return;
+  if (actions.empty()) {
+    if (waits_for_room_) pump();  // memory may have come back
+    return;
+  }
   decisions_ += 1;
   const bool spared = std::ranges::any_of(actions, is_kill) && kill_can_wait(snapshot);
   for (const Action& action : actions) {
@@ -178,7 +182,9 @@ std::vector<Candidate> Dispatcher::candidates() const {
       if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
       candidate.task_id = task_id;
       candidate.priority = run.task.priority;
-      candidate.preemptable = run.agent->preemptable && !run.declined && !run.let_in;
+      // One that was let in alone would be let in again at once.
+      const bool in_vain = run.let_in || (run.alone && runs_.size() == 1);
+      candidate.preemptable = run.agent->preemptable && !run.declined && !in_vain;
     }
     candidate.work_lost += std::chrono::duration<double>(worker->cold_start()).count();
     if (worker->state() == Worker::State::ending && !candidate.back_by)

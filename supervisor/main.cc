@@ -102,6 +102,7 @@ class Supervisor {
                  [this] { return reload(); }),
         limit_timer_(loop_, [this] { apply_limit(); }) {
     dispatcher_.attach(monitor_);
+    if (!options.is_private) dispatcher_.keep_footprints(state.path + "/footprints.json");
     events_.add_sink([](const Event& event) { log_event(event); });
     events_.add_sink([this](const Event& event) { metrics_.on_event(event); });
     events_.add_sink([this](const Event& event) { gateway_.on_event(event); });

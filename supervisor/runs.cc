@@ -511,6 +511,7 @@ void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> er
   task.log.text.shrink_to_fit();
   if (state == TaskState::completed) task.progress = 100;
   count_outcome(task);
+  learn_footprint(task);
   static constexpr std::array kinds = {TaskEvent::Kind::completed, TaskEvent::Kind::failed,
                                        TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
   const auto kind =

@@ -60,6 +60,7 @@ JsonText to_json(const Task& task) {
                  {"peakMemoryBytes", task.peak.count},
                  {"logBytes", task.log.text.size()}};
   if (!task.idempotency_key.empty()) object["idempotencyKey"] = task.idempotency_key;
+  if (!task.size_class.empty()) object["sizeClass"] = task.size_class;
   object["error"] = task.error ? error_json(*task.error) : json();
   std::string text = to_text(object);
   // The result is JSON text already: it is spliced in, not parsed again.

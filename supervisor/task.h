@@ -54,6 +54,7 @@ struct Task {
   int retries = 0;
   std::optional<Bytes> memory_limit;  // its own cap; absent: its agent's
   std::string idempotency_key;
+  std::string size_class;  // tasks of one need about as much memory; empty: its agent's
 
   TaskState state = TaskState::queued;
   int attempt = 1;
@@ -76,6 +77,8 @@ struct Task {
   TaskLog log;
   std::vector<TaskReceipt> receipts;  // the newest few, oldest first
   bool skip_counted = false;          // a heartbeat that was passed over is counted once
+  int passes = 0;                     // tasks behind it that started while it waited for room
+  bool wait_told = false;             // with governance off: that it would have had to wait
 };
 
 /// The contract's task object, as JSON.

@@ -178,7 +178,7 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
         WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error, WorkerEnd::Cause::start_failed}) {
     f.exited.Add({{"reason", str(to_string(cause))}});
   }
-  for (const char* action : {"preempt", "kill", "reject", "skip_heartbeat"})
+  for (const char* action : {"wait", "preempt", "kill", "reject", "skip_heartbeat"})
     f.withheld.Add({{"action", action}});
   meet_agents();
 }

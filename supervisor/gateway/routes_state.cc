@@ -167,7 +167,8 @@ void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::st
                             {"agent", task->agent},
                             {"priority", to_string(task->priority)},
                             {"position", *position},
-                            {"preemptions", task->preemptions}};
+                            {"preemptions", task->preemptions},
+                            {"footprintBytes", dispatcher_.footprint_of(*task).count}};
     }
   }
   json tasks = json::array();
@@ -187,6 +188,12 @@ void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::s
            "", dispatcher_.tasks().size(), [](const Task& t) { return t.state == TaskState::queued; })) {
     queued[task->agent] += 1;
   }
+  const auto footprint_json = [&](const std::string& name, const std::string& size_class) {
+    const Footprints& footprints = dispatcher_.footprints();
+    const Bytes cap = memory_limit_of(config.agents.at(name), config);
+    return json{{"footprintBytes", footprints.of(name, size_class, cap, loop_.wall_now()).count},
+                {"footprintSamples", footprints.samples(name, size_class)}};
+  };
   json list = json::array();
   for (const auto& [name, agent] : config.agents) {
     const AgentFigures figures = dispatcher_.figures(name);
@@ -201,6 +208,9 @@ void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::s
                     {"failed", figures.failed},
                     {"restarts", dispatcher_.pool().restarts(name)},
                     {"memoryLimitBytes", memory_limit_of(agent, config).count}});
+    list.back().update(footprint_json(name, ""));
+    for (const std::string& size_class : dispatcher_.footprints().size_classes(name))
+      list.back()["sizeClasses"][size_class] = footprint_json(name, size_class);
   }
   respond_json(*exchange, 200, to_text({{"agents", list}}));
 }

@@ -19,6 +19,7 @@ constexpr std::size_t largest_page = 1000;
 constexpr std::size_t file_piece = 256 * 1024;
 constexpr int most_retries = 1000;
 constexpr std::size_t longest_key = 256;
+constexpr std::size_t longest_size_class = 64;
 
 int status_of(Refusal::Code code) {
   switch (code) {
@@ -64,6 +65,10 @@ Result<void> read_field(const std::string& name, const json& value, Submission& 
     if (!value.is_string() || value.get_ref<const std::string&>().size() > longest_key)
       return wrong("a text of at most 256 bytes");
     to.idempotency_key = value.get<std::string>();
+  } else if (name == "sizeClass") {
+    const std::size_t size = value.is_string() ? value.get_ref<const std::string&>().size() : 0;
+    if (size < 1 || size > longest_size_class) return wrong("a text of 1 to 64 bytes");
+    to.size_class = value.get<std::string>();
   } else {
     return failure("there is no field '" + name + "'");
   }

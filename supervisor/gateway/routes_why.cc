@@ -33,8 +33,15 @@ std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) 
     return place + "; memory is at " + std::to_string(percent) + " % of the budget, and a " +
            std::string(to_string(task.priority)) + " task has to wait for it to fall";
   }
+  const Admission room = dispatcher.room_for(task);
+  if (dispatcher.waits_for_room() && !std::holds_alternative<StartTask>(room)) {
+    return place + "; it is expected to use " + to_string(dispatcher.footprint_of(task)) +
+           ", which does not fit below the preempt threshold beside what runs" +
+           (std::holds_alternative<MakeRoom>(room) ? "; room is being made" : "");
+  }
+  if (dispatcher.waits_for_room()) return place + "; a task before it waits for memory";
   return place + "; " + std::to_string(dispatcher.pool().active()) + " of " +
-         std::to_string(most_workers(dispatcher.config(), {})) + " workers are busy";
+         std::to_string(dispatcher.worker_limit()) + " workers are busy";
 }
 
 /// What the last decision over the task was, in words.

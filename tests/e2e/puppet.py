@@ -47,6 +47,9 @@ def settings(agents=None, **sections):
         "agents": {"puppet": puppet()} if agents is None else agents,
     }
     for name, section in sections.items():
+        if not isinstance(section, dict):
+            whole[name] = section
+            continue
         whole[name] = {**whole.get(name, {}), **section}
     return whole
 

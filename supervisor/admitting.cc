@@ -1,0 +1,144 @@
+// The dispatcher's side of admission: what tasks are expected to use, and whether the next one fits.
+#include <algorithm>
+
+#include "supervisor/dispatcher.h"
+#include "supervisor/event_log.h"
+
+namespace kurultai {
+
+namespace {
+
+// A look through a long queue is made at every start.
+constexpr std::size_t most_passed_at_once = 64;
+
+}  // namespace
+
+void Dispatcher::keep_footprints(const std::string& path) {
+  footprint_file_ = std::make_unique<FootprintFile>(loop_, path, [this] { return footprints_; });
+  auto kept = footprint_file_->load();
+  if (kept) {
+    footprints_ = *std::move(kept);
+    return;
+  }
+  const std::string what = "footprints are learned anew: " + kept.error().message;
+  if (kept.error().code == ENOENT) return log_info(what);
+  log_warning(what);
+}
+
+void Dispatcher::learn_footprint(const Task& task) {
+  const bool at_its_cap = task.error && task.error->reason == FailReason::memory_cap;
+  if (task.peak.count <= 0 || (task.state != TaskState::completed && !at_its_cap)) return;
+  footprints_.record(task.agent, task.size_class, task.peak, loop_.wall_now());
+  if (footprint_file_ != nullptr) footprint_file_->changed();
+}
+
+Bytes Dispatcher::footprint_of(const Task& task) const {
+  const Bytes cap = limit_of(task);
+  if (config_->admission == AdmissionRule::none) return {};
+  if (config_->admission == AdmissionRule::cap) return cap;
+  const Bytes learned = footprints_.of(task.agent, task.size_class, cap, loop_.wall_now());
+  // What it showed before it was sent back it will need again.
+  return std::min(cap, std::max(learned, task.peak));
+}
+
+Bytes Dispatcher::budget() const {
+  return monitor_ != nullptr ? monitor_->last().budget : config_->memory.budget.value_or(Bytes{});
+}
+
+WorkerLoad Dispatcher::load_of(const Worker& worker) const {
+  WorkerLoad load{worker.id(), worker.memory(), {}, WorkerLoad::Standing::idle, worker.idle_since()};
+  const TimePoint now = loop_.now();
+  TimePoint back_by = TimePoint::min();  // the latest of its tasks'
+  bool leaves = true;
+  for (const std::string& task_id : worker.tasks()) {
+    const Run& run = runs_.at(task_id);
+    load.expected = std::max(load.expected, run.footprint);
+    leaves = leaves && run.back_by;
+    if (run.back_by) back_by = std::max(back_by, *run.back_by);
+  }
+  const bool ends = worker.state() == Worker::State::ending || worker.is_retiring();
+  if (worker.tasks().empty()) {
+    if (!ends) return load;
+    back_by = worker.ending_since() + worker.agent().grace + settle;
+  } else if (worker.state() == Worker::State::ending) {
+    back_by = std::max(back_by, worker.ending_since() + settle);
+  } else if (!leaves) {
+    load.standing = WorkerLoad::Standing::busy;
+    return load;
+  }
+  load.standing = now < back_by ? WorkerLoad::Standing::leaving : WorkerLoad::Standing::stuck;
+  return load;
+}
+
+/// The running tasks elsewhere than in `worker`, as admission sees them.
+std::vector<Candidate> Dispatcher::outranked(std::string_view worker) const {
+  std::vector<Candidate> running = candidates();
+  std::erase_if(running, [&](Candidate& candidate) {
+    const Run& run = runs_.at(candidate.task_id);
+    candidate.preemptable = run.agent->preemptable && !run.declined;  // however it was let in
+    candidate.memory = committed(load_of(*run.worker));
+    return run.worker->id() == worker;
+  });
+  return running;
+}
+
+Admission Dispatcher::admission_of(const Task& task, const Placement& placement) const {
+  if (config_->admission == AdmissionRule::none) return StartTask{};
+  std::vector<WorkerLoad> loads;
+  for (const auto& worker : pool_.workers()) loads.push_back(load_of(*worker));
+  const auto* use = std::get_if<UseWorker>(&placement);
+  RoomQuestion question;
+  question.line = share_of(budget(), config_->memory.thresholds.at(Threshold::preempt));
+  question.elsewhere = stray_ + (monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{});
+  question.workers = loads;
+  if (use != nullptr) question.worker = use->worker_id;
+  question.priority = task.priority;
+  question.footprint = footprint_of(task);
+  if (auto answer = admit(question); std::holds_alternative<StartTask>(answer)) return answer;
+  const auto running = outranked(question.worker);
+  question.running = running;
+  return admit(question);
+}
+
+Admission Dispatcher::room_for(const Task& task) const {
+  return admission_of(task, place({task.agent, limit_of(task)}, pool_.views(), worker_limit()));
+}
+
+bool Dispatcher::finds_room(Task& task, Look& look) {
+  look.admission = admission_of(task, look.placement);
+  if (std::holds_alternative<StartTask>(look.admission)) return true;
+  if (!config_->flags.memory_governance) {
+    withhold(task, look.admission);
+    return true;
+  }
+  waits_for_room_ = true;
+  look.placement = WaitForWorker{};
+  // Nobody gives way for one that would only pass another.
+  if (!look.passed.empty()) look.admission = WaitForRoom{};
+  const OvertakingConfig& rule = config_->overtaking;
+  look.closed = !std::holds_alternative<WaitForRoom>(look.admission) || !rule.backfill ||
+                task.passes >= rule.max_passes || look.passed.size() >= most_passed_at_once;
+  if (!look.closed) look.passed.push_back(&task);
+  return false;
+}
+
+void Dispatcher::make_room(const MakeRoom& room) {
+  if (room.end_workers.empty() && room.preempt.empty()) return;
+  decisions_ += 1;
+  for (const std::string& id : room.end_workers) {
+    if (Worker* worker = pool_.find(id)) worker->end(std::min(idle_grace, worker->agent().grace));
+  }
+  for (const std::string& id : room.preempt) govern(id, false, governor_.pressure().ratio());
+}
+
+/// With governance off nobody waits for room: what would have been done is said, once a task.
+void Dispatcher::withhold(Task& task, const Admission& answer) {
+  if (std::exchange(task.wait_told, true)) return;
+  const double ratio = governor_.pressure().ratio();
+  events_.emit(task.id, Withheld{"wait", task.id, ratio});
+  const auto* room = std::get_if<MakeRoom>(&answer);
+  if (room == nullptr) return;
+  for (const std::string& id : room->preempt) events_.emit(task.id, Withheld{"preempt", id, ratio});
+}
+
+}  // namespace kurultai
