@@ -18,6 +18,7 @@ struct SubmitOptions {
   std::string payload;  // JSON, @FILE or -
   std::string priority;
   std::string key;
+  std::string size_class;
   std::optional<Duration> timeout;  // of the task
   std::optional<int> retries;
   bool wait = false;

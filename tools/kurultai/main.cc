@@ -194,6 +194,9 @@ void CommandLineApp::add_run() {
       "  ls *.json | kurultai run --keep-order -- jq .name\n\n"
       "One command an argument behind `:::`, or a line of stdin; `{}` is replaced, or the argument "
       "appended.\n"
+      "A command starts when what earlier ones used, or --memory until three have ended, fits below 85 % of "
+      "the\n"
+      "budget beside those that run.\n"
       "Ctrl-C lets running commands finish, a second one ends at once. Exit status: the number of failed\n"
       "commands, 101 for more than 100, 255 for errors of its own.");
   bytes_option(command, "--budget", run.budget, "memory for all commands together (1GiB)");
@@ -231,6 +234,10 @@ void CommandLineApp::add_submit() {
       ->check(CLI::Range(0, 1000).description(""));
   command->add_option("--key", options.key, "idempotency key: the same key and payload are the same task")
       ->type_name("KEY");
+  command
+      ->add_option("--size-class", options.size_class,
+                   "any word: tasks of one class need about as much memory as each other")
+      ->type_name("WORD");
   command->add_flag("--wait", options.wait, "wait until it has ended and print its result");
   command->add_flag("--stream", options.stream, "the same, with progress and log lines as they come");
   json_flag(command, options.json);

@@ -87,11 +87,13 @@ std::string agents_text(const json& answer) {
                {"COMPLETED", Align::right},
                {"FAILED", Align::right},
                {"RESTARTS", Align::right},
+               {"FOOTPRINT", Align::right},
                {"LIMIT", Align::right}});
   for (const auto& agent : field(answer, "agents")) {
     table.add({text_field(agent, "name"), text_field(agent, "protocol"), count(agent, "workers"),
                count(agent, "running"), count(agent, "queued"), count(agent, "completed"),
-               count(agent, "failed"), count(agent, "restarts"), size(agent, "memoryLimitBytes")});
+               count(agent, "failed"), count(agent, "restarts"), size(agent, "footprintBytes"),
+               size(agent, "memoryLimitBytes")});
   }
   return table.empty() ? "no agents are configured\n" : table.text();
 }

@@ -86,6 +86,7 @@ Answer<ExitStatus> submit(Http& http, const SubmitOptions& options) {
   json fields = {{"agent", options.agent}};
   if (!options.priority.empty()) fields["priority"] = options.priority;
   if (!options.key.empty()) fields["idempotencyKey"] = options.key;
+  if (!options.size_class.empty()) fields["sizeClass"] = options.size_class;
   if (options.timeout) fields["timeout"] = to_string(*options.timeout);
   if (options.retries) fields["retries"] = *options.retries;
   const std::string body = with_payload(fields, *payload);
