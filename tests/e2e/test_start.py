@@ -436,7 +436,7 @@ class Reload(Start):
         self.assertEqual(event["needsRestart"], [])
 
     def test_more_workers_take_waiting_tasks_at_once(self):
-        slow = {"slow": {"protocol": "exec", "command": ["sleep", "30"]}}
+        slow = {"slow": {"protocol": "exec", "command": ["sleep", "30"], "memory_limit": "64MiB"}}  # three fit
         daemon = self.daemon({"agents": slow, "workers": {"max": 1}})
         tasks = [daemon.start("slow") for _ in range(3)]
         daemon.wait_state(tasks[0], "running")

@@ -45,6 +45,7 @@ class Governed(LevelE2E):
             "workers": {"max": 4, "memory_limit": cap, "memory_warning": cap, **(workers or {})},
             "queue": {"max_depth": 20, "limits": {"critical": 20, "high": 20, "normal": 20, "low": 20, "heartbeat": 20}},
             "circuit_breakers": {"failures": 1000},
+            "admission": "none",  # thresholds are crossed on purpose
             "agents": {
                 "important": balloon(preemptable=False),
                 "small": balloon(),
