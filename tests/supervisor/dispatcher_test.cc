@@ -68,7 +68,8 @@ struct House {
   std::unique_ptr<Dispatcher> dispatcher;
   std::function<void(const Event&)> on_event = [](const Event&) {};
 
-  explicit House(const std::string& script = "sleep 100") {
+  explicit House(
+      const std::string& script = "sleep 100", const std::function<void(Config&)>& change = [](Config&) {}) {
     ::signal(SIGPIPE, SIG_IGN);
     std::string name = "/tmp/kurultai-test-XXXXXX";
     REQUIRE(::mkdtemp(name.data()) != nullptr);
@@ -82,6 +83,7 @@ struct House {
     agent.name = "a";
     agent.command = {"a"};
     config.agents["a"] = agent;
+    change(config);
     PoolSettings pool;
     pool.launcher = launcher;
     pool.environment = {"PATH=/usr/bin:/bin"};
@@ -101,9 +103,10 @@ struct House {
     loop.run();
     std::filesystem::remove_all(directory);
   }
-  const Task& submit() {
+  const Task& submit(Priority priority = Priority::normal, const std::string& agent = "a") {
     Submission submission;
-    submission.agent = "a";
+    submission.agent = agent;
+    submission.priority = priority;
     auto task = dispatcher->submit(std::move(submission));
     REQUIRE(task.has_value());
     return **task;
@@ -187,4 +190,73 @@ TEST_CASE("an agent that speaks of its progress all the time is listened to, and
   const auto told = std::ranges::count(house.told, "taskProgress");
   CHECK(told >= 100);
   CHECK(told < 2000);  // 100, and 20 a second
+}
+
+namespace {
+
+/// Room below the line for one cap of `a`, or three of `tiny`.
+void tight(Config& config) {
+  config.memory.budget = mebibytes(1000);
+  config.workers.max.reset();
+  config.agents["a"].memory_limit = mebibytes(600);
+  config.agents["tiny"] = config.agents["a"];
+  config.agents["tiny"].name = "tiny";
+  config.agents["tiny"].memory_limit = mebibytes(200);
+}
+
+}  // namespace
+
+TEST_CASE("a task that does not fit waits, and nothing behind it starts") {
+  House house("sleep 100", tight);
+  const Task& first = house.submit();
+  house.submit();
+  house.submit(Priority::normal, "tiny");
+  house.submit(Priority::low, "tiny");
+  CHECK(house.controller.asked == 1);
+  CHECK(house.dispatcher->queue().depth() == 3);
+  CHECK(house.dispatcher->footprint_of(first) == mebibytes(600));
+}
+
+TEST_CASE("with backfill smaller ones of its own level pass it, as often as is allowed") {
+  House house("sleep 100", [](Config& config) {
+    tight(config);
+    config.overtaking = {true, 1};
+    config.agents["tiny"].memory_limit = mebibytes(100);
+  });
+  house.submit();
+  const Task& large = house.submit();
+  house.submit(Priority::low, "tiny");
+  CHECK(house.controller.asked == 1);
+  const Task& passing = house.submit(Priority::normal, "tiny");
+  CHECK(house.controller.asked == 2);
+  CHECK(house.dispatcher->queue().position(passing.id) == std::nullopt);
+  CHECK(large.passes == 1);
+  house.submit(Priority::normal, "tiny");
+  CHECK(house.controller.asked == 2);
+  CHECK(house.dispatcher->queue().depth() == 3);
+}
+
+TEST_CASE("a higher task takes the place of a lower one at once, and of no more than it needs") {
+  House house("sleep 100", tight);
+  const Task& low = house.submit(Priority::low);
+  const Task& lowest = house.submit(Priority::heartbeat, "tiny");
+  CHECK(house.controller.asked == 2);
+  const Task& high = house.submit(Priority::high);
+  CHECK(house.dispatcher->queue().position(high.id) == std::nullopt);
+  CHECK(house.dispatcher->queue().position(low.id) == 1);
+  CHECK(low.preemptions == 1);
+  CHECK(lowest.preemptions == 0);
+}
+
+TEST_CASE("without admission, or with governance off, nobody waits for room") {
+  for (const bool rule : {false, true}) {
+    House house("sleep 100", [rule](Config& config) {
+      tight(config);
+      if (rule) config.admission = AdmissionRule::none;
+      config.flags.memory_governance = rule;
+    });
+    for (int i = 0; i < 4; ++i) house.submit();
+    CHECK(house.controller.asked == 4);
+    CHECK(std::ranges::count(house.told, "governanceWithheld") == (rule ? 0 : 3));
+  }
 }

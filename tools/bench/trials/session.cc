@@ -27,7 +27,7 @@ KurultaidOptions options_for(const SessionOptions& options) {
   return {.config = "memory: {budget: " + budget + "}\nworkers: {max: " + std::to_string(options.tasks + 1) +
                     ", memory_limit: " + budget + ", memory_warning: " + budget + "}\n" +
                     "queue: {max_depth: 100, limits: {critical: 100, high: 100, normal: 100, low: 100, "
-                    "heartbeat: 2}}\ncircuit_breakers: {failures: 1000}\n" +
+                    "heartbeat: 2}}\nadmission: none\ncircuit_breakers: {failures: 1000}\n" +
                     "agents: {trial: {protocol: jsonl, grace: 500ms, command: [" + own_path() +
                     ", --agent]}}\n",
           .log_level = options.log_file.empty() ? "error" : "debug",
