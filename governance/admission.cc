@@ -68,6 +68,7 @@ std::vector<std::string> victims_for(const RoomQuestion& question, Bytes missing
     victims.erase(victims.begin() + static_cast<std::ptrdiff_t>(i));
   }
   std::vector<std::string> ids;
+  ids.reserve(victims.size());
   for (const Candidate* victim : victims) ids.push_back(victim->task_id);
   return ids;
 }

@@ -56,6 +56,18 @@ void share_by_weight(Bytes rest, std::span<const Holder> holders, std::vector<By
   for (const std::size_t i : open) slack[i] += Bytes{rest.count / weights * weight_of(holders[i])};
 }
 
+/// The same for each of those that grow, or of those that do not, as far as `rest` goes.
+void give_first(Bytes& rest, Bytes most, bool growing, std::span<const Holder> holders,
+                std::vector<Bytes>& slack) {
+  const std::int64_t count = std::ranges::count(holders, growing, &Holder::growing);
+  const Bytes each = std::min(most, Bytes{rest.count / std::max<std::int64_t>(count, 1)});
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    if (holders[i].growing != growing) continue;
+    slack[i] = std::min(each, room_of(holders[i]));
+    rest -= slack[i];
+  }
+}
+
 }  // namespace
 
 Bytes quiet_slack(Bytes total, std::size_t holders) {
@@ -67,17 +79,16 @@ std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders) {
   Bytes rest = total;
   for (const Holder& holder : holders) rest -= holder.charge;
   rest = std::max(rest, Bytes{});
-  // Asked first, because shares are rounded down.
-  const bool all_fit = all_caps_fit(rest, holders);
-  const auto count = static_cast<std::int64_t>(std::max<std::size_t>(holders.size(), 1));
-  const Bytes first = std::min(quiet_slack(total, holders.size()), Bytes{rest.count / count});
-  std::vector<Bytes> slack;
-  for (const Holder& holder : holders) {
-    slack.push_back(all_fit ? room_of(holder) : std::min(first, room_of(holder)));
-    rest -= slack.back();
+  std::vector<Bytes> slack(holders.size());
+  if (all_caps_fit(rest, holders)) {  // asked first, because shares are rounded down
+    std::ranges::transform(holders, slack.begin(), room_of);
+  } else {
+    const Bytes most = quiet_slack(total, holders.size());
+    for (const bool growing : {false, true}) give_first(rest, most, growing, holders, slack);
+    share_by_weight(rest, holders, slack);
   }
-  share_by_weight(rest, holders, slack);
   std::vector<Bytes> edges;
+  edges.reserve(holders.size());
   for (std::size_t i = 0; i < holders.size(); ++i) edges.push_back(edge_at(holders[i], slack[i]));
   return edges;
 }

@@ -17,8 +17,9 @@ struct Holder {
   bool growing = false;  // since the last look
 };
 
-/// An edge for each holder: its charge and a share of what nobody holds, at most its cap. Each gets
-/// `quiet_slack` first, a growing one then eight parts of the rest for every one of the others. When all caps
+/// An edge for each holder: its charge and a share of what nobody holds, at most its cap. Those that do not
+/// grow get `quiet_slack` first, the growing ones as much after them, and then eight parts of the rest for
+/// every one of the others: near the end of memory it is the growing ones that wait. When all caps
 /// together fit, everyone has its cap, to the byte; other edges are whole pages. Where the charges alone are
 /// more than `total`, nobody gets more than he has.
 std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders);

@@ -32,6 +32,7 @@ std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates
            std::tie(a.task->priority, a.score, a.task->task_id);
   });
   std::vector<const Candidate*> ranked;
+  ranked.reserve(scored.size());
   for (const Scored& each : scored) ranked.push_back(each.task);
   return ranked;
 }

@@ -145,7 +145,7 @@ bool Dispatcher::reclaim(Bytes cache) {
 
 /// Room for one more worker; page cache is taken back for it.
 bool Dispatcher::has_room() {
-  if (!governs_edges() || grants_.has_room()) return true;
+  if (!governs_edges() || grants_.make_room()) return true;
   if (monitor_ != nullptr) reclaim(cache_of(monitor_->last().workers.total));
   return false;
 }

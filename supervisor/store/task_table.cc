@@ -30,8 +30,8 @@ std::int64_t held_bytes(const Task& task) {
     receipts += sizeof(Receipt) + one.receipt->running.size() * sizeof(Candidate) +
                 one.receipt->memory.size() * sizeof(UsedAt);
   }
-  return static_cast<std::int64_t>(sizeof(Task) + receipts + task.payload.size() + task.message.size() + error +
-                                   task.result.inline_json.size() + task.log.text.size());
+  return static_cast<std::int64_t>(sizeof(Task) + receipts + task.payload.size() + task.message.size() +
+                                   error + task.result.inline_json.size() + task.log.text.size());
 }
 
 }  // namespace
@@ -104,7 +104,7 @@ void TaskTable::drop_oldest() {
 std::vector<const Task*> TaskTable::list(const std::string& after, std::size_t limit,
                                          const std::function<bool(const Task&)>& wanted, Order order) const {
   std::vector<const Task*> found;
-  const auto take = [&](auto at, auto end) {
+  const auto take = [&](auto at, const auto& end) {
     for (; at != end && found.size() < limit; ++at) {
       if (wanted(*at->second)) found.push_back(at->second.get());
     }

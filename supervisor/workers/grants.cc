@@ -9,9 +9,17 @@ namespace kurultai {
 
 namespace {
 
-constexpr Bytes start_room = mebibytes(16);  // an interpreter's first seconds
-constexpr Bytes noise = mebibytes(1);        // charges are made in batches; less is no growth and no room
+// For exec and an interpreter's first moments. At an edge exec fails with E2BIG, and what the kernel itself
+// writes for a process with EFAULT or SIGSEGV (only faults in user mode
+// wait there; seen on version 1 of cgroups, Linux 6.18).
+constexpr Bytes start_room = mebibytes(16);
+constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
 constexpr Duration starving_pace{5};
+
+Bytes needed_for_start(const Worker& worker) {
+  return worker.state() == Worker::State::starting ? std::min(start_room, worker.spec().memory_limit)
+                                                   : Bytes{};
+}
 
 }  // namespace
 
@@ -24,7 +32,8 @@ void Grants::set_total(Bytes total) {
 }
 
 void Grants::add(Worker& worker) {
-  held_.push_back({.worker = &worker, .edge = {}, .slack = {}, .charge = {}, .growing = true});
+  held_.push_back(
+      {.worker = &worker, .edge = {}, .slack = {}, .charge = needed_for_start(worker), .growing = true});
   share();
   schedule();
 }
@@ -33,11 +42,13 @@ void Grants::remove(const Worker& worker) {
   if (std::erase_if(held_, [&](const Held& held) { return held.worker == &worker; }) > 0) look();
 }
 
-bool Grants::has_room() {
+bool Grants::make_room() {
   read();
   Bytes free = shared() - quiet_slack(total_, held_.size() + 1);
   for (const Held& held : held_) free -= held.charge;
-  return free >= start_room;
+  if (free < start_room) return false;
+  share(start_room);
+  return unheld() >= start_room;
 }
 
 void Grants::look() {
@@ -57,15 +68,16 @@ void Grants::read() {
     if (!charge) continue;  // it is on its way out, or will be read again
     const bool presses = held.edge < held.worker->spec().memory_limit && held.edge - *charge < noise;
     held.growing = presses || *charge >= held.charge + noise;
-    held.charge = *charge;
+    held.charge = std::max(*charge, needed_for_start(*held.worker));
   }
 }
 
-void Grants::share() {
+void Grants::share(Bytes reserve) {
   std::vector<Holder> holders;
+  holders.reserve(held_.size());
   for (const Held& held : held_)
     holders.push_back({held.charge, held.worker->spec().memory_limit, held.growing});
-  const std::vector<Bytes> edges = share_out(shared(), holders);
+  const std::vector<Bytes> edges = share_out(shared() - reserve, holders);
   // What is taken from some before it is given to others: the sum holds at every moment.
   for (std::size_t i = 0; i < held_.size(); ++i) {
     // An edge below the charge would make the kernel reclaim, here and now.
@@ -74,7 +86,7 @@ void Grants::share() {
   }
   for (const bool growing : {true, false}) {
     for (std::size_t i = 0; i < held_.size(); ++i) {
-      const Bytes edge = std::min(edges[i], held_[i].edge + unheld());
+      const Bytes edge = std::min(edges[i], held_[i].edge + std::max(unheld() - reserve, Bytes{}));
       if (held_[i].growing == growing && edge > held_[i].edge) move_edge(held_[i], edge);
     }
   }

@@ -23,8 +23,8 @@ class Grants {
   void set_total(Bytes total);
   /// What is charged to all workers and to none of them: files in memory that outlived their worker.
   void set_stray(Bytes stray) { stray_ = stray; }
-  /// Whether there is room for the start of one more worker.
-  bool has_room();
+  /// Whether there is room for the start of one more worker, which is then unheld until the loop's next turn.
+  bool make_room();
   /// Before the worker has grown; it must be removed before it is destroyed.
   void add(Worker& worker);
   void remove(const Worker& worker);
@@ -37,12 +37,13 @@ class Grants {
     Worker* worker;
     Bytes edge;
     Bytes slack;   // that was given with it
-    Bytes charge;  // at the last look
+    Bytes charge;  // at the last look; of one that starts at least what its start needs
     bool growing = false;
   };
 
   void read();
-  void share();
+  /// All but `reserve`, which stays unheld if that can be had.
+  void share(Bytes reserve = {});
   void move_edge(Held& held, Bytes edge);
   Bytes shared() const { return total_ - stray_; }
   Bytes unheld() const;

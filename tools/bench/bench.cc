@@ -242,7 +242,7 @@ void decide_time(int rounds) {
   for (int i = 0; i < many_workers; ++i) {
     Candidate task{.task_id = "01J0000000000000000000" + std::to_string(1000 + i), .memory = {}};
     task.priority = all_priorities[random() % priority_count];
-    task.memory = mebibytes(1 + random() % 400);
+    task.memory = mebibytes(1 + static_cast<std::int64_t>(random() % 400));
     used += task.memory;
     running.push_back(std::move(task));
   }
@@ -250,7 +250,7 @@ void decide_time(int rounds) {
   Governor governor{Thresholds{}};
   std::vector<double> times;
   for (int i = 0; i < rounds; ++i) {
-    for (Candidate& task : running) task.work_lost = random() % 1000;
+    for (Candidate& task : running) task.work_lost = static_cast<double>(random() % 1000);
     const auto start = Clock::now();
     governor.decide(full, TimePoint{});
     times.push_back(microseconds_since(start));
@@ -264,8 +264,8 @@ void share_out_time(int rounds) {
   std::vector<Holder> holders;
   Bytes total;
   for (int i = 0; i < many_workers; ++i) {
-    const Bytes charge = mebibytes(random() % 400);
-    holders.push_back({charge, charge + kibibytes(4 * (many_workers - i)), random() % 4 == 0});
+    const Bytes charge = mebibytes(static_cast<std::int64_t>(random() % 400));
+    holders.push_back({charge, charge + kibibytes(std::int64_t{4} * (many_workers - i)), random() % 4 == 0});
     total += holders.back().cap;
   }
   total -= mebibytes(1);

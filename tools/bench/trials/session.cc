@@ -128,6 +128,11 @@ json Session::result_of(const std::string& id) {
   return result.is_object() ? result : json::object();
 }
 
+void Session::cancel(const std::string& id) {
+  if (auto answer = http_.request(request("DELETE", "/v1/tasks/" + id)); !answer)
+    give_up(answer.error().text);
+}
+
 bool Session::play(const Plan& plan) {
   subjects_.clear();
   events_.clear();
@@ -145,7 +150,7 @@ bool Session::play(const Plan& plan) {
       const Subject grower = told().back();
       return grower.finished || grower.gave_way();
     });
-    if (!told().back().finished) (void)http_.request(request("DELETE", "/v1/tasks/" + subjects_.back().id));
+    if (!told().back().finished) cancel(subjects_.back().id);
   }
   std::filesystem::remove(gate_);
   return wait_until([&] { return std::ranges::all_of(told(), &Subject::finished); }) && done;
@@ -185,7 +190,7 @@ void Session::take_bystander(Round& round, const Subject& subject, const json& r
   for (const json& error : record.value("errors", json::array()))
     round.faults.push_back("bystander " + subject.id + ": " + error.get<std::string>());
   // Where all of the machine was slow, as an emulated one is, one that is in no group tells by how much.
-  if (pause <= std::max(longest_good_pause_ms, 2 * round.control_pause_ms)) return;
+  if (!options_.judges_pauses || pause <= std::max(longest_good_pause_ms, 2 * round.control_pause_ms)) return;
   round.faults.push_back("bystander " + subject.id + " paused for " + std::to_string(std::lround(pause)) +
                          " ms in " + record.value("pausedIn", "") + ", one outside for " +
                          std::to_string(std::lround(round.control_pause_ms)) + " ms");

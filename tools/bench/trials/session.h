@@ -41,7 +41,8 @@ struct Round {
 struct SessionOptions {
   int tasks = 8;
   Bytes budget = mebibytes(768);
-  std::string log_file;  // of the supervisor, at debug; empty: errors to stderr
+  bool judges_pauses = true;  // else only who gives way
+  std::string log_file;       // of the supervisor, at debug; empty: errors to stderr
 };
 
 class Session {
@@ -59,6 +60,7 @@ class Session {
   void take_events(std::string_view bytes);
   void start(const Part& part, bool grows);
   nlohmann::json result_of(const std::string& id);
+  void cancel(const std::string& id);
   std::vector<Subject> told() const;
 
   bool play(const Plan& plan);

@@ -36,6 +36,7 @@ json to_json(const std::vector<double>& values) {
 /// The median of the ratios of neighbours in time: the machine's load changes more than ours does.
 double ratio_of(const Growth& growth) {
   std::vector<double> ratios;
+  ratios.reserve(growth.ours.size());
   for (std::size_t i = 0; i < growth.ours.size(); ++i) ratios.push_back(growth.ours[i] / growth.floor[i]);
   return percentile(ratios, 0.5);
 }
