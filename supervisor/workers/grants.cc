@@ -9,9 +9,9 @@ namespace kurultai {
 
 namespace {
 
-// For exec and an interpreter's first moments. At an edge exec fails with E2BIG, and what the kernel itself
-// writes for a process with EFAULT or SIGSEGV (only faults in user mode
-// wait there; seen on version 1 of cgroups, Linux 6.18).
+// For exec and an interpreter's first moments. Only faults in user mode wait at an edge: exec fails there
+// with E2BIG, and what the kernel itself writes for a process with EFAULT or SIGSEGV (seen on cgroups of
+// version 1, Linux 6.18).
 constexpr Bytes start_room = mebibytes(16);
 constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
 constexpr Duration starving_pace{5};
@@ -22,6 +22,11 @@ Bytes needed_for_start(const Worker& worker) {
 }
 
 }  // namespace
+
+/// An edge below the charge would make the kernel reclaim, here and now.
+Bytes Grants::Held::surely() const {
+  return std::min(charge + noise, std::max(charge, worker->spec().memory_limit));
+}
 
 Grants::Grants(uv::Loop& loop, std::function<void()> starved)
     : starved_(std::move(starved)), timer_(loop, [this] { look(); }) {}
@@ -44,9 +49,9 @@ void Grants::remove(const Worker& worker) {
 
 bool Grants::make_room() {
   read();
-  Bytes free = shared() - quiet_slack(total_, held_.size() + 1);
-  for (const Held& held : held_) free -= held.charge;
-  if (free < start_room) return false;
+  Bytes free = shared();
+  for (const Held& held : held_) free -= held.surely();
+  if (free < start_room + quiet_slack(total_, held_.size() + 1)) return false;
   share(start_room);
   return unheld() >= start_room;
 }
@@ -76,13 +81,12 @@ void Grants::share(Bytes reserve) {
   std::vector<Holder> holders;
   holders.reserve(held_.size());
   for (const Held& held : held_)
-    holders.push_back({held.charge, held.worker->spec().memory_limit, held.growing});
+    holders.push_back({held.surely(), held.worker->spec().memory_limit, held.growing});
   const std::vector<Bytes> edges = share_out(shared() - reserve, holders);
   // What is taken from some before it is given to others: the sum holds at every moment.
+  const Bytes worth_moving = reserve == Bytes{} ? noise : Bytes{};
   for (std::size_t i = 0; i < held_.size(); ++i) {
-    // An edge below the charge would make the kernel reclaim, here and now.
-    if (edges[i] + noise < held_[i].edge && edges[i] >= held_[i].charge + noise)
-      move_edge(held_[i], edges[i]);
+    if (edges[i] + worth_moving < held_[i].edge) move_edge(held_[i], edges[i]);
   }
   for (const bool growing : {true, false}) {
     for (std::size_t i = 0; i < held_.size(); ++i) {

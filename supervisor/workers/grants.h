@@ -39,6 +39,9 @@ class Grants {
     Bytes slack;   // that was given with it
     Bytes charge;  // at the last look; of one that starts at least what its start needs
     bool growing = false;
+
+    /// No more is charged to it, but for what it has grown since the last look.
+    Bytes surely() const;
   };
 
   void read();
