@@ -56,15 +56,17 @@ void share_by_weight(Bytes rest, std::span<const Holder> holders, std::vector<By
   for (const std::size_t i : open) slack[i] += Bytes{rest.count / weights * weight_of(holders[i])};
 }
 
-/// The same for each of those that grow, or of those that do not, as far as `rest` goes.
-void give_first(Bytes& rest, Bytes most, bool growing, std::span<const Holder> holders,
-                std::vector<Bytes>& slack) {
+/// Brings each of those that grow, or of those that do not, up to `most`, as far as `rest` goes.
+void fill_up(Bytes& rest, Bytes most, bool growing, std::span<const Holder> holders,
+             std::vector<Bytes>& slack) {
   const std::int64_t count = std::ranges::count(holders, growing, &Holder::growing);
-  const Bytes each = std::min(most, Bytes{rest.count / std::max<std::int64_t>(count, 1)});
+  const Bytes share{rest.count / std::max<std::int64_t>(count, 1)};
   for (std::size_t i = 0; i < holders.size(); ++i) {
     if (holders[i].growing != growing) continue;
-    slack[i] = std::min(each, room_of(holders[i]));
-    rest -= slack[i];
+    const Bytes missing = std::max(std::min(most, room_of(holders[i])) - slack[i], Bytes{});
+    const Bytes given = std::min(missing, share);
+    slack[i] += given;
+    rest -= given;
   }
 }
 
@@ -84,7 +86,9 @@ std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders) {
     std::ranges::transform(holders, slack.begin(), room_of);
   } else {
     const Bytes most = quiet_slack(total, holders.size());
-    for (const bool growing : {false, true}) give_first(rest, most, growing, holders, slack);
+    fill_up(rest, std::min(most, least_slack), false, holders, slack);
+    fill_up(rest, most, true, holders, slack);
+    fill_up(rest, most, false, holders, slack);
     share_by_weight(rest, holders, slack);
   }
   std::vector<Bytes> edges;

@@ -18,14 +18,16 @@ struct Holder {
 };
 
 /// An edge for each holder: its charge and a share of what nobody holds, at most its cap. Those that do not
-/// grow get `quiet_slack` first, the growing ones as much after them, and then eight parts of the rest for
-/// every one of the others: near the end of memory it is the growing ones that wait. When all caps
-/// together fit, everyone has its cap, to the byte; other edges are whole pages. Where the charges alone are
-/// more than `total`, nobody gets more than he has.
+/// grow get `least_slack` before all others, so that near the end of memory it is the growing ones that wait;
+/// then each gets `quiet_slack`, the growing ones first, and a growing one eight parts of the rest for every
+/// one of the others. When all caps together fit, everyone has its cap, to the byte; other edges are whole
+/// pages. Where the charges alone are more than `total`, nobody gets more than he has.
 std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders);
 
-/// What a worker that does not grow is left with: enough for it to fork, open pipes and read files, which
-/// fail with ENOMEM at an edge.
+/// What a worker that does not grow is left with to the last: enough for it to fork, open pipes and read
+/// files, which fail with ENOMEM at an edge.
+inline constexpr Bytes least_slack = mebibytes(1);
+/// What each has while there is room.
 Bytes quiet_slack(Bytes total, std::size_t holders);
 
 /// Whether an edge has come too near: no more than half of the slack that was given is left, and less than
