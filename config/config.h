@@ -31,6 +31,7 @@ struct AgentConfig {
   std::optional<Bytes> memory_limit;    // absent: workers.memory_limit
   std::optional<Bytes> memory_warning;  // absent: workers.memory_warning, at most the limit
   bool preemptable = true;
+  bool suspendable = true;
   bool protect = false;  // nothing but its own cap may end it
   bool idempotent = true;
   Duration timeout{std::chrono::hours(1)};
@@ -50,9 +51,19 @@ struct AgentConfig {
   int max_processes = 512;  // pids.max of the worker's group; 0: no limit
 };
 
+/// memory.ladder: the steps before a kill; each may be left out.
+struct LadderConfig {
+  bool hint = true;
+  bool reclaim = true;
+  bool end_idle = true;
+  bool suspend = true;
+  bool preempt = true;
+};
+
 struct MemoryConfig {
   std::optional<Bytes> budget = gibibytes(1);  // nullopt: auto
   Thresholds thresholds;                       // thresholds.{skip_heartbeats,preempt,reject,kill}, hysteresis
+  LadderConfig ladder;
   Duration check_interval{5000};
   MonitoringTier monitoring_tier = MonitoringTier::production;
   std::string cgroup_parent = "self";

@@ -62,6 +62,20 @@ void add_threshold(std::vector<Setting<Config>>& table, Threshold threshold, std
       [index](auto& root) -> auto& { return root.memory.thresholds.ratio[index]; });
 }
 
+void add_ladder(std::vector<Setting<Config>>& table) {
+  const auto rung = [&table](const char* name, std::string about, bool LadderConfig::* member) {
+    add(table, std::string("memory.ladder.") + name, live, std::move(about), Flag{},
+        field(&Config::memory, &MemoryConfig::ladder, member));
+  };
+  rung("hint", "Whether agents are told of every threshold that is crossed upwards (PRESSURE)",
+       &LadderConfig::hint);
+  rung("reclaim", "Whether page cache is taken back before anybody is killed", &LadderConfig::reclaim);
+  rung("end_idle", "Whether workers without a task end before any task gives way", &LadderConfig::end_idle);
+  rung("suspend", "Whether tasks are stopped and paged out, where there is swap, rather than preempted",
+       &LadderConfig::suspend);
+  rung("preempt", "Whether tasks are preempted at all above thresholds.preempt", &LadderConfig::preempt);
+}
+
 void add_memory(std::vector<Setting<Config>>& table) {
   add(table, "memory.budget", live,
       "What all workers and the supervisor may use together; auto: what the machine gives",
@@ -71,6 +85,7 @@ void add_memory(std::vector<Setting<Config>>& table) {
                 "Share of the budget above which the least important task gives way");
   add_threshold(table, Threshold::reject, "Share of the budget above which new tasks are refused");
   add_threshold(table, Threshold::kill, "Share of the budget above which the least important task is killed");
+  add_ladder(table);
   add(table, "memory.hysteresis", live, "How much lower than where it fired a threshold clears", Share{true},
       field(&Config::memory, &MemoryConfig::thresholds, &Thresholds::hysteresis));
   add(table, "memory.check_interval", live, "The slow tick of readings; the kernel's events act at once",
@@ -118,7 +133,8 @@ void add_queue(std::vector<Setting<Config>>& table) {
       WholeNumber{0, many}, field(&Config::overtaking, &OvertakingConfig::max_passes));
   add(table, "admission", live,
       "What must fit below memory.thresholds.preempt for a task to start: its footprint (what tasks like it "
-      "used; the cap until three have run), its cap, or none",
+      "used; until three have run an equal part for each of workers.max, or the cap where that is auto), its "
+      "cap, or none",
       Choice<AdmissionRule>{{{"footprint", AdmissionRule::footprint},
                              {"cap", AdmissionRule::cap},
                              {"none", AdmissionRule::none}}},
@@ -235,6 +251,9 @@ void add_conduct(std::vector<Setting<AgentConfig>>& table) {
       Flag{}, field(&AgentConfig::protect));
   add(table, "preemptable", "Whether its tasks may be preempted for more important ones", Flag{},
       field(&AgentConfig::preemptable));
+  add(table, "suspendable",
+      "Whether its tasks may be stopped for a while, their memory in swap; its connections have to bear that",
+      Flag{}, field(&AgentConfig::suspendable));
   add(table, "idempotent", "Whether a task may run again after it was cut off", Flag{},
       field(&AgentConfig::idempotent));
   add(table, "retries", "How often a failed task is tried again", WholeNumber{0, 1000},

@@ -57,7 +57,7 @@ std::vector<Candidate> below(Priority priority, std::span<const Candidate> runni
 /// The ids of the victims; none when all that may give way is not enough.
 std::vector<std::string> victims_for(const RoomQuestion& question, Bytes missing) {
   const auto lower = below(question.priority, question.running);
-  auto victims = choose_victims(lower, missing, true);
+  auto victims = choose_victims(lower, missing, false);
   Bytes freed;
   for (const Candidate* victim : victims) freed += victim->memory;
   if (freed < missing) return {};

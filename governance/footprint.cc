@@ -96,9 +96,10 @@ void Footprints::record(const std::string& agent, const std::string& size_class,
   if (samples.size() > most_samples) samples.pop_front();
 }
 
-Bytes Footprints::of(const std::string& agent, const std::string& size_class, Bytes cap, WallTime now) const {
+Bytes Footprints::of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
+                     WallTime now) const {
   const auto found = samples_.find(key_of(agent, size_class));
-  if (found == samples_.end() || found->second.size() < fewest_samples) return cap;
+  if (found == samples_.end() || found->second.size() < fewest_samples) return std::min(cap, guess);
   return std::min(cap, high_peak(found->second, now).value_or(cap));
 }
 

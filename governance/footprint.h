@@ -38,8 +38,9 @@ class Footprints {
   /// agent.
   void record(const std::string& agent, const std::string& size_class, Bytes peak, WallTime now);
 
-  /// `cap` until there are `fewest_samples`, and never above it.
-  Bytes of(const std::string& agent, const std::string& size_class, Bytes cap, WallTime now) const;
+  /// `guess` until there are `fewest_samples`, and never above `cap`.
+  Bytes of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
+           WallTime now) const;
   std::size_t samples(const std::string& agent, const std::string& size_class) const;
   std::vector<std::string> size_classes(const std::string& agent) const;
   std::size_t keys() const { return samples_.size(); }

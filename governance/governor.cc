@@ -4,6 +4,13 @@
 
 namespace kurultai {
 
+const std::string* victim_of(const Action& action) {
+  if (const auto* suspend = std::get_if<SuspendTask>(&action)) return &suspend->task_id;
+  if (const auto* preempt = std::get_if<PreemptTask>(&action)) return &preempt->task_id;
+  if (const auto* kill = std::get_if<KillTask>(&action)) return &kill->task_id;
+  return nullptr;
+}
+
 Bytes deficit(const Situation& situation, double line, bool kill, TimePoint now) {
   Bytes missing = situation.used - share_of(situation.budget, line);
   if (situation.starving) missing = std::max(missing, share_of(situation.budget, Governor::margin));
@@ -33,9 +40,11 @@ void Governor::choose(const Situation& situation, bool kill, TimePoint now,
                       std::vector<Action>& actions) const {
   const double line = pressure_.thresholds().at(kill ? Threshold::kill : Threshold::preempt) - margin;
   const Bytes need = deficit(situation, line, kill, now);
-  for (const Candidate* victim : choose_victims(situation.running, need, !kill)) {
+  for (const Candidate* victim : choose_victims(situation.running, need, kill)) {
     if (kill) {
       actions.emplace_back(KillTask{victim->task_id, pressure_.ratio()});
+    } else if (victim->suspendable) {
+      actions.emplace_back(SuspendTask{victim->task_id, pressure_.ratio()});
     } else {
       actions.emplace_back(PreemptTask{victim->task_id, pressure_.ratio()});
     }

@@ -34,6 +34,11 @@ struct HintPressure {  // PRESSURE to every agent
 struct EndIdleWorkers {
   bool at_once;  // without time to leave by themselves
 };
+/// Stops it where it is and pages it out.
+struct SuspendTask {
+  std::string task_id;
+  double ratio;
+};
 struct PreemptTask {
   std::string task_id;
   double ratio;
@@ -42,7 +47,10 @@ struct KillTask {
   std::string task_id;
   double ratio;
 };
-using Action = std::variant<Crossed, HintPressure, EndIdleWorkers, PreemptTask, KillTask>;
+using Action = std::variant<Crossed, HintPressure, EndIdleWorkers, SuspendTask, PreemptTask, KillTask>;
+
+/// The task that has to give way by it; null for what takes no task.
+const std::string* victim_of(const Action& action);
 
 class Governor {
  public:
@@ -50,7 +58,8 @@ class Governor {
 
   /// Every crossing becomes a Crossed, upward ones also a HintPressure. At or above `preempt` idle workers
   /// end first; what is missing beyond their memory, and beyond that of all who are leaving already, to come
-  /// down `margin` below the threshold is preempted, all of it at once. At or above `kill`, or when a worker
+  /// down `margin` below the threshold is suspended, or where that is not possible preempted, all of it at
+  /// once. At or above `kill`, or when a worker
   /// starves at its edge, the same with kills; there only what is dying counts as on its way, so that a task
   /// which is being preempted may still be killed.
   std::vector<Action> decide(const Situation& situation, TimePoint now);

@@ -20,6 +20,7 @@ json candidate_json(const Candidate& task, const Receipt& receipt) {
                  {"workLostSeconds", task.work_lost},
                  {"score", score(task)},
                  {"preemptable", task.preemptable},
+                 {"suspendable", task.suspendable},
                  {"protected", task.is_protected},
                  {"dying", task.dying},
                  {"backInMs", nullptr},
@@ -28,9 +29,16 @@ json candidate_json(const Candidate& task, const Receipt& receipt) {
   return object;
 }
 
+/// Nobody lost anything by it.
+bool only_suspends(const Receipt& receipt) {
+  return std::ranges::none_of(receipt.running, [&](const Candidate& task) {
+    return !task.suspendable && std::ranges::find(receipt.chosen, task.task_id) != receipt.chosen.end();
+  });
+}
+
 /// In the order in which they would give way, and then those that cannot.
 std::vector<const Candidate*> in_order(const Receipt& receipt) {
-  std::vector<const Candidate*> order = rank_victims(receipt.running, !receipt.kill);
+  std::vector<const Candidate*> order = rank_victims(receipt.running, receipt.kill);
   for (const Candidate& task : receipt.running) {
     if (std::ranges::find(order, &task) == order.end()) order.push_back(&task);
   }
@@ -41,7 +49,8 @@ json rung_json(const Rung& rung, TimePoint now) {
   return {{"rung", rung.name},
           {"msBefore", before(rung.at, now)},
           {"usedBytes", rung.used.count},
-          {"freedBytes", rung.freed ? json(rung.freed->count) : json()}};
+          {"freedBytes", rung.freed ? json(rung.freed->count) : json()},
+          {"tookMs", rung.took ? json(rung.took->count()) : json()}};
 }
 
 Candidate parse_candidate(const json& object) {
@@ -51,6 +60,7 @@ Candidate parse_candidate(const json& object) {
   task.memory = {object.at("memoryBytes").get<std::int64_t>()};
   task.work_lost = object.at("workLostSeconds").get<double>();
   task.preemptable = object.at("preemptable").get<bool>();
+  task.suspendable = object.at("suspendable").get<bool>();
   task.is_protected = object.at("protected").get<bool>();
   task.dying = object.at("dying").get<bool>();
   if (const json& back = object.at("backInMs"); !back.is_null()) {
@@ -91,8 +101,7 @@ std::vector<std::string> decide_again(const Receipt& receipt) {
                             receipt.idle, receipt.ending, receipt.starving};
   std::vector<std::string> chosen;
   for (const Action& action : governor.decide(situation, receipt.now)) {
-    if (const auto* preempt = std::get_if<PreemptTask>(&action)) chosen.push_back(preempt->task_id);
-    if (const auto* kill = std::get_if<KillTask>(&action)) chosen.push_back(kill->task_id);
+    if (const std::string* victim = victim_of(action)) chosen.push_back(*victim);
   }
   return chosen;
 }
@@ -110,7 +119,9 @@ json to_json(const Receipt& receipt) {
     memory.push_back({{"msBefore", before(point.at, receipt.now)}, {"usedBytes", point.used.count}});
   return {{"id", receipt.id},
           {"time", to_rfc3339(receipt.time)},
-          {"action", receipt.kill ? "kill" : "preempt"},
+          {"action", receipt.kill             ? "kill"
+                     : only_suspends(receipt) ? "suspend"
+                                              : "preempt"},
           {"reading",
            {{"usedBytes", receipt.used.count},
             {"budgetBytes", receipt.budget.count},

@@ -15,10 +15,11 @@ namespace kurultai {
 
 /// A milder step that was taken in the same episode of pressure.
 struct Rung {
-  std::string name;  // hint, reclaim, end_idle
+  std::string name;  // hint, reclaim, end_idle, suspend
   TimePoint at;
-  Bytes used;                       // of the budget when it was taken
-  std::optional<Bytes> freed = {};  // measured after it; absent while that is not known
+  Bytes used;                         // of the budget when it was taken
+  std::optional<Bytes> freed = {};    // measured after it; absent while that is not known
+  std::optional<Duration> took = {};  // of those that take their time: reclaim, suspend
 };
 
 struct UsedAt {
@@ -30,7 +31,7 @@ struct Receipt {
   std::string id;  // the correlation id of the decision
   WallTime time;
   TimePoint now;
-  bool kill = false;  // else preempted
+  bool kill = false;  // else suspended or preempted
   Thresholds thresholds;
   Bytes used, budget, idle, ending;  // as in Situation
   bool starving = false;

@@ -16,7 +16,7 @@ double score(const Candidate& candidate) {
   return static_cast<double>(candidate.memory.count) / (1 + candidate.work_lost);
 }
 
-std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool only_preemptable) {
+std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool kill) {
   struct Scored {
     double score;
     const Candidate* task;
@@ -24,7 +24,7 @@ std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates
   std::vector<Scored> scored;
   for (const Candidate& task : candidates) {
     if (task.is_protected || task.dying || task.memory <= Bytes{}) continue;
-    if (only_preemptable && (!task.preemptable || task.back_by)) continue;
+    if (!kill && (!(task.preemptable || task.suspendable) || task.back_by)) continue;
     scored.push_back({score(task), &task});
   }
   std::ranges::sort(scored, [](const Scored& a, const Scored& b) {
@@ -51,9 +51,8 @@ void spare_needless(std::vector<const Candidate*>& victims, Bytes surplus) {
 
 }  // namespace
 
-std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need,
-                                             bool only_preemptable) {
-  std::vector<const Candidate*> victims = rank_victims(candidates, only_preemptable);
+std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need, bool kill) {
+  std::vector<const Candidate*> victims = rank_victims(candidates, kill);
   Bytes freed;
   std::size_t count = 0;
   while (count < victims.size() && freed < need) freed += victims[count++]->memory;

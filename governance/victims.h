@@ -18,6 +18,7 @@ struct Candidate {
   std::string task_id;
   Priority priority = Priority::normal;
   bool preemptable = true;
+  bool suspendable = false;            // its worker can stand still, and there is swap for all that it holds
   bool is_protected = false;           // nothing but its own cap may end it
   Bytes memory;                        // of its worker
   double work_lost = 0;                // seconds, see below
@@ -33,13 +34,12 @@ double work_lost(TimePoint saved, double progress, Duration cold_start, TimePoin
 double score(const Candidate& candidate);
 
 /// The order in which tasks give way: lowest priority first, inside a level by score. `candidates` that can
-/// not be chosen are left out: protected and dying ones, those that hold nothing, and with `only_preemptable`
-/// those that may not be preempted or are leaving in some other way.
-std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool only_preemptable);
+/// not be chosen are left out: protected and dying ones, those that hold nothing, and unless it is for a
+/// `kill` those that may neither be suspended nor preempted, or are leaving in some other way.
+std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool kill);
 
 /// As many from the front of that order as together hold `need`, less those of the lowest level reached that
 /// turn out not to be needed.
-std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need,
-                                             bool only_preemptable);
+std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need, bool kill);
 
 }  // namespace kurultai

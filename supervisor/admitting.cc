@@ -11,6 +11,8 @@ namespace {
 // A look through a long queue is made at every start.
 constexpr std::size_t most_passed_at_once = 64;
 
+constexpr Bytes supervisor_room = mebibytes(16);
+
 }  // namespace
 
 void Dispatcher::keep_footprints(const std::string& path) {
@@ -36,9 +38,22 @@ Bytes Dispatcher::footprint_of(const Task& task) const {
   const Bytes cap = limit_of(task);
   if (config_->admission == AdmissionRule::none) return {};
   if (config_->admission == AdmissionRule::cap) return cap;
-  const Bytes learned = footprints_.of(task.agent, task.size_class, cap, loop_.wall_now());
+  const Bytes learned = footprint_of(task.agent, task.size_class, cap);
   // What it showed before it was sent back it will need again.
   return std::min(cap, std::max(learned, task.peak));
+}
+
+Bytes Dispatcher::footprint_of(const std::string& agent, const std::string& size_class, Bytes cap) const {
+  return footprints_.of(agent, size_class, cap, guessed_footprint().value_or(cap), loop_.wall_now());
+}
+
+/// An equal part for each of `workers.max`: that many are meant to run together. Nothing where that is auto.
+std::optional<Bytes> Dispatcher::guessed_footprint() const {
+  if (!config_->workers.max) return std::nullopt;
+  const Bytes own =
+      std::max(monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{}, supervisor_room);
+  const Bytes line = share_of(budget(), config_->memory.thresholds.at(Threshold::preempt));
+  return std::max(Bytes{(line - own).count / *config_->workers.max}, mebibytes(1));
 }
 
 Bytes Dispatcher::budget() const {
@@ -52,7 +67,7 @@ WorkerLoad Dispatcher::load_of(const Worker& worker) const {
   bool leaves = true;
   for (const std::string& task_id : worker.tasks()) {
     const Run& run = runs_.at(task_id);
-    load.expected = std::max(load.expected, run.footprint);
+    if (!worker.is_suspended()) load.expected = std::max(load.expected, run.footprint);
     leaves = leaves && run.back_by;
     if (run.back_by) back_by = std::max(back_by, *run.back_by);
   }
@@ -77,7 +92,7 @@ std::vector<Candidate> Dispatcher::outranked(std::string_view worker) const {
     const Run& run = runs_.at(candidate.task_id);
     candidate.preemptable = run.agent->preemptable && !run.declined;  // however it was let in
     candidate.memory = committed(load_of(*run.worker));
-    return run.worker->id() == worker;
+    return run.worker->id() == worker || run.worker->is_suspended();
   });
   return running;
 }
@@ -128,7 +143,7 @@ void Dispatcher::make_room(const MakeRoom& room) {
   for (const std::string& id : room.end_workers) {
     if (Worker* worker = pool_.find(id)) worker->end(std::min(idle_grace, worker->agent().grace));
   }
-  for (const std::string& id : room.preempt) govern(id, false, governor_.pressure().ratio());
+  for (const std::string& id : room.preempt) govern(id, Step::preempt, governor_.pressure().ratio());
 }
 
 /// With governance off nobody waits for room: what would have been done is said, once a task.

@@ -317,6 +317,7 @@ bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
 }
 
 bool Dispatcher::may_start(const QueuedTask& waiting) {
+  if (outranked_by_suspended(waiting.priority)) return false;
   const bool anything_running = !runs_.empty();
   if (governor_.allows_start(waiting.priority, anything_running)) return true;
   if (waiting.priority == Priority::heartbeat && governor_.skips_heartbeats()) {

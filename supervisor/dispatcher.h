@@ -16,6 +16,7 @@
 #include "governance/circuit_breaker.h"
 #include "governance/footprint.h"
 #include "governance/governor.h"
+#include "governance/suspension.h"
 #include "governance/task_queue.h"
 #include "governance/verdict.h"
 #include "governance/wait_estimate.h"
@@ -104,6 +105,9 @@ class Dispatcher : public WorkerListener {
   const Footprints& footprints() const { return footprints_; }
   /// What it is expected to use: the larger of what was learned and what it has shown; at most its cap.
   Bytes footprint_of(const Task& task) const;
+  /// Of any task of this agent and size class: what was learned, or guessed while there is little to learn
+  /// from.
+  Bytes footprint_of(const std::string& agent, const std::string& size_class, Bytes cap) const;
   /// Whether it would fit now, were it the next.
   Admission room_for(const Task& task) const;
   /// Whether the next task waits for room, and with it all behind it.
@@ -150,6 +154,7 @@ class Dispatcher : public WorkerListener {
     Bytes footprint = {};   // that it was let in with
     bool declined = false;  // it may run once only and did not answer PREEMPT
     std::optional<TimePoint> back_by = {};  // its memory is expected by then
+    TimePoint suspend_after = {};           // not before
     TimePoint next_told = {};               // when its progress may be told again
     std::unique_ptr<uv::Timer> timer = {};  // deadline, then the steps of stopping
     std::string chunks = {};                // result pieces while they are few
@@ -158,6 +163,8 @@ class Dispatcher : public WorkerListener {
   /// Memory that was asked for may be awaited so long after its owner's last deadline.
   static constexpr Duration settle{2000};
   static constexpr Duration idle_grace{1000};  // a worker without a task has nothing to save
+
+  enum class Step : unsigned char { suspend, preempt, kill };
 
   /// How a run ended, before it is judged.
   struct Outcome {
@@ -200,6 +207,7 @@ class Dispatcher : public WorkerListener {
 
   // admitting.cc: what fits
   void learn_footprint(const Task& task);
+  std::optional<Bytes> guessed_footprint() const;
   Bytes budget() const;
   WorkerLoad load_of(const Worker& worker) const;
   std::vector<Candidate> outranked(std::string_view worker) const;
@@ -212,14 +220,22 @@ class Dispatcher : public WorkerListener {
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void keep_receipt(const Situation& situation, std::span<const Action> actions);
-  void note_rung(const char* name, std::optional<Bytes> freed = {});
+  void note_rung(const char* name, std::optional<Bytes> freed = {}, std::optional<TimePoint> since = {});
   Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const;
   bool kill_can_wait(const MemorySnapshot& snapshot);
   bool reclaim(Bytes cache);
   bool has_room();
   bool governs_edges() const { return controller_.has_edges() && config_->flags.memory_governance; }
   void apply(const Action& action, const MemorySnapshot& snapshot);
-  void govern(const std::string& task_id, bool kill, double ratio);
+  void govern(const std::string& task_id, Step step, double ratio);
+
+  // suspending.cc: workers that stand still for a while
+  void mark_suspendable(std::vector<Candidate>& running, double ratio) const;
+  void suspend(Worker& worker, const std::string& correlation);
+  void paged_out(const std::string& worker_id);
+  void resume(Worker& worker);
+  void resume_next(const MemorySnapshot& snapshot);
+  bool outranked_by_suspended(Priority priority) const;
 
   // runs.cc: the side of the workers
   void send_task(Run& run);
@@ -268,6 +284,8 @@ class Dispatcher : public WorkerListener {
   bool waits_for_room_ = false;  // a task does
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
+  std::vector<Suspended> suspended_;
+  TimePoint resume_at_;      // the next of them, not before
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   WaitEstimate wait_estimate_;
   std::map<std::string, CircuitBreaker> breakers_;

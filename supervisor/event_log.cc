@@ -44,6 +44,11 @@ void log_task(const TaskEvent& event, const std::string& correlation) {
                           seconds(task.waited));
     case TaskEvent::Kind::progress:
       return spdlog::debug("task {} at {:.0f} % {}", task.id, task.progress.value_or(0), clean(task.message));
+    case TaskEvent::Kind::suspended:
+      return spdlog::warn("task {} suspended on {}: {}, {} [{}]", task.id, task.worker_id, task.agent,
+                          to_string(task.priority), correlation);
+    case TaskEvent::Kind::resumed:
+      return spdlog::info("task {} resumed on {}", task.id, task.worker_id);
     case TaskEvent::Kind::preempted:
       return spdlog::warn("task {} sent back ({}, {} reaction): {}, {}, peak {}, preemption {} [{}]", task.id,
                           event.why, to_string(event.reaction), task.agent, to_string(task.priority),

@@ -24,6 +24,10 @@ std::string_view name(TaskEvent::Kind kind) {
       return "taskStarted";
     case TaskEvent::Kind::progress:
       return "taskProgress";
+    case TaskEvent::Kind::suspended:
+      return "taskSuspended";
+    case TaskEvent::Kind::resumed:
+      return "taskResumed";
     case TaskEvent::Kind::preempted:
       return "taskPreempted";
     case TaskEvent::Kind::completed:

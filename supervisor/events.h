@@ -24,6 +24,8 @@ struct TaskEvent {
     queued,
     started,
     progress,
+    suspended,
+    resumed,
     preempted,
     completed,
     failed,
@@ -95,7 +97,7 @@ struct BreakerChanged {
 
 /// FF_MEMORY_GOVERNANCE=false: what would have been done.
 struct Withheld {
-  std::string_view action;   // wait, preempt, kill, reject, skip_heartbeat
+  std::string_view action;   // wait, suspend, preempt, kill, reject, skip_heartbeat
   std::string_view task_id;  // empty: none
   double ratio;
 };

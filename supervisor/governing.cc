@@ -1,5 +1,6 @@
 // The dispatcher's side of memory: readings go to the governor, its actions are carried out here.
 #include <algorithm>
+#include <array>
 
 #include "supervisor/dispatcher.h"
 
@@ -19,9 +20,7 @@ Bytes cache_of(const GroupReading& reading) {
 }
 
 bool is_kill(const Action& action) { return std::holds_alternative<KillTask>(action); }
-bool takes_a_task(const Action& action) {
-  return is_kill(action) || std::holds_alternative<PreemptTask>(action);
-}
+bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 
 }  // namespace
 
@@ -37,9 +36,11 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   curve_.note(loop_.now(), snapshot.used);
   // Page cache goes before any worker, so also before the idle ones.
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
-  const auto running = candidates();
+  auto running = candidates();
+  mark_suspendable(running, snapshot.ratio());
   const Situation now = situation(snapshot, running);
   const auto actions = governor_.decide(now, loop_.now());
+  if (std::ranges::none_of(actions, takes_a_task)) resume_next(snapshot);
   if (actions.empty()) {
     if (waits_for_room_) pump();  // memory may have come back
     return;
@@ -64,7 +65,8 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
     if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
   }
   // With governance off idle workers stay, and nothing may wait for their end.
-  if (config_->flags.memory_governance) situation.idle = pool_.idle_memory();
+  if (config_->flags.memory_governance && config_->memory.ladder.end_idle)
+    situation.idle = pool_.idle_memory();
   return situation;
 }
 
@@ -73,11 +75,8 @@ void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action
   static constexpr std::size_t most_receipts = 3;
   auto receipt = std::make_shared<Receipt>();
   for (const Action& action : actions) {
-    const auto* preempt = std::get_if<PreemptTask>(&action);
-    const auto* kill = std::get_if<KillTask>(&action);
-    if (kill != nullptr) receipt->kill = true;
-    if (preempt != nullptr || kill != nullptr)
-      receipt->chosen.push_back(kill != nullptr ? kill->task_id : preempt->task_id);
+    if (is_kill(action)) receipt->kill = true;
+    if (const std::string* victim = victim_of(action)) receipt->chosen.push_back(*victim);
   }
   if (receipt->chosen.empty()) return;
   receipt->id = "g" + std::to_string(decisions_);
@@ -106,10 +105,12 @@ void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action
   }
 }
 
-void Dispatcher::note_rung(const char* name, std::optional<Bytes> freed) {
+void Dispatcher::note_rung(const char* name, std::optional<Bytes> freed, std::optional<TimePoint> since) {
   static constexpr std::size_t most_rungs = 20;
   if (rungs_.size() >= most_rungs) rungs_.erase(rungs_.begin());
-  rungs_.push_back({name, loop_.now(), monitor_ == nullptr ? Bytes{} : monitor_->last().used, freed});
+  Rung rung{name, loop_.now(), monitor_ == nullptr ? Bytes{} : monitor_->last().used, freed};
+  if (since) rung.took = std::chrono::duration_cast<Duration>(loop_.now() - *since);
+  rungs_.push_back(std::move(rung));
 }
 
 /// A kill is not taken back: memory may have come back since the reading, and page cache goes first.
@@ -126,20 +127,22 @@ bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
 /// True when page cache is being taken back, so that nothing else need be.
 bool Dispatcher::reclaim(Bytes cache) {
   if (reclaiming_) return true;
+  if (!config_->memory.ladder.reclaim) return false;
   if (cache < worth_reclaiming || monitor_ == nullptr || loop_.now() < reclaim_again_) return false;
   reclaiming_ = true;
-  run_on_thread(loop_, controller_.reclaim_job(cache), [this, cache, alive = std::weak_ptr(alive_)] {
-    if (alive.expired()) return;
-    reclaiming_ = false;
-    const auto after = monitor_->read_now();
-    const Bytes left = after ? cache_of(after->workers.total) : cache;
-    note_rung("reclaim", std::max(cache - left, Bytes{}));
-    // Dirty pages, and those that somebody keeps using, do not come back by asking again.
-    if (cache - left < worth_reclaiming) reclaim_again_ = loop_.now() + settle;
-    grants_.look();
-    monitor_->nudge();
-    pump();
-  });
+  run_on_thread(loop_, controller_.reclaim_job(cache),
+                [this, cache, began = loop_.now(), alive = std::weak_ptr(alive_)] {
+                  if (alive.expired()) return;
+                  reclaiming_ = false;
+                  const auto after = monitor_->read_now();
+                  const Bytes left = after ? cache_of(after->workers.total) : cache;
+                  note_rung("reclaim", std::max(cache - left, Bytes{}), began);
+                  // Dirty pages, and those that somebody keeps using, do not come back by asking again.
+                  if (cache - left < worth_reclaiming) reclaim_again_ = loop_.now() + settle;
+                  grants_.look();
+                  monitor_->nudge();
+                  pump();
+                });
   return true;
 }
 
@@ -184,11 +187,14 @@ std::vector<Candidate> Dispatcher::candidates() const {
       candidate.priority = run.task.priority;
       // One that was let in alone would be let in again at once.
       const bool in_vain = run.let_in || (run.alone && runs_.size() == 1);
-      candidate.preemptable = run.agent->preemptable && !run.declined && !in_vain;
+      candidate.preemptable =
+          config_->memory.ladder.preempt && run.agent->preemptable && !run.declined && !in_vain;
     }
     candidate.work_lost += std::chrono::duration<double>(worker->cold_start()).count();
     if (worker->state() == Worker::State::ending && !candidate.back_by)
       candidate.back_by = worker->ending_since() + settle;
+    const auto entry = std::ranges::find(suspended_, worker->id(), &Suspended::worker_id);
+    if (entry != suspended_.end() && entry->paged_out) candidate.memory = {};
     list.push_back(std::move(candidate));
   }
   return list;
@@ -209,7 +215,7 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                        ThresholdCrossed{crossing.threshold, crossing.direction, crossing.ratio, snapshot});
                  },
                  [&](const HintPressure& hint) {
-                   if (!acting) return;
+                   if (!acting || !config_->memory.ladder.hint) return;
                    note_rung("hint");
                    for (const auto& worker : pool_.workers()) {
                      if (worker->state() == Worker::State::serving)
@@ -225,13 +231,16 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                      pool_.end_idle(loop_.now());
                    }
                  },
-                 [&](const PreemptTask& preempt) { govern(preempt.task_id, false, preempt.ratio); },
-                 [&](const KillTask& kill) { govern(kill.task_id, true, kill.ratio); },
+                 [&](const PreemptTask& preempt) { govern(preempt.task_id, Step::preempt, preempt.ratio); },
+                 [&](const SuspendTask& suspend) { govern(suspend.task_id, Step::suspend, suspend.ratio); },
+                 [&](const KillTask& kill) { govern(kill.task_id, Step::kill, kill.ratio); },
              },
              action);
 }
 
-void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
+void Dispatcher::govern(const std::string& task_id, Step step, double ratio) {
+  static constexpr std::array names = {"suspend", "preempt", "kill"};
+  const bool kill = step == Step::kill;
   const std::string correlation = "g" + std::to_string(decisions_);
   const auto found = runs_.find(task_id);
   if (found == runs_.end() || found->second.worker == nullptr) return;
@@ -240,8 +249,9 @@ void Dispatcher::govern(const std::string& task_id, bool kill, double ratio) {
   if (!config_->flags.memory_governance) {
     found->second.back_by = now + settle;  // said once, and again if nothing changes
     found->second.spared = kill;
-    return events_.emit(correlation, Withheld{kill ? "kill" : "preempt", task_id, ratio});
+    return events_.emit(correlation, Withheld{names.at(static_cast<std::size_t>(step)), task_id, ratio});
   }
+  if (step == Step::suspend) return suspend(*worker, correlation);
   const auto tasks = worker->tasks();
   for (const std::string& id : tasks) {
     Run& run = runs_.at(id);

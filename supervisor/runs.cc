@@ -159,6 +159,7 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
   if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
     return end_run(run, {.ending = Ending::worker_lost, .message = run.why});
   }
+  resume(*run.worker);  // or it could not hear
   const Duration grace = run.agent->grace;
   if (intent == Intent::preempt) {
     run.worker->send(Preempt{run.task.id, grace});
@@ -413,6 +414,7 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
     if (!controller_.slow()) task.peak = std::min(task.peak, worker->spec().memory_limit);
     worker->resume_output();
     worker->free_slot(task.id, loop_.now());
+    if (worker->tasks().empty()) resume(*worker);  // its answer was on its way when it was stopped
     if (worker->state() == Worker::State::serving) pool_.served(run.agent->name);
   }
   if (run.sent) task.ran = std::chrono::duration_cast<Duration>(loop_.now() - task.run_since);
@@ -612,6 +614,7 @@ void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
   }
   events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
                                         worker.pid(), to_string(end.cause), end.message, worker.peak()});
+  std::erase_if(suspended_, [&](const Suspended& entry) { return entry.worker_id == worker.id(); });
   grants_.remove(worker);
   pool_.bury(worker, end, !tasks.empty());
   if (is_draining()) check_drained();

@@ -92,6 +92,10 @@ struct Metrics::Families {
                                    .Name("kurultai_tasks_preempted_total")
                                    .Help("Tasks that were sent back to the queue")
                                    .Register(registry);
+  Family<Counter>& suspended = BuildCounter()
+                                   .Name("kurultai_tasks_suspended_total")
+                                   .Help("Tasks that were stopped and paged out")
+                                   .Register(registry);
   Family<Counter>& killed = BuildCounter()
                                 .Name("kurultai_tasks_killed_total")
                                 .Help("Tasks killed for the memory budget")
@@ -157,6 +161,7 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
   Families& f = *families_;
   f.spawned.Add({});
   f.preempted.Add({});
+  f.suspended.Add({});
   f.killed.Add({});
   f.skipped.Add({});
   f.swept.Add({});
@@ -222,6 +227,7 @@ void Metrics::on_event(const Event& event) {
                      f.dispatch.Observe(seconds(body.dispatch));
                    }
                    if (body.kind == TaskEvent::Kind::preempted) f.preempted.Add({}).Increment();
+                   if (body.kind == TaskEvent::Kind::suspended) f.suspended.Add({}).Increment();
                    // Sent back, or failed because it may not run again.
                    if (body.why == "kill" || body.why == "kernel") f.killed.Add({}).Increment();
                    if (body.why == "kill" || body.why == "preempt")

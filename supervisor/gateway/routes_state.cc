@@ -191,7 +191,7 @@ void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::s
   const auto footprint_json = [&](const std::string& name, const std::string& size_class) {
     const Footprints& footprints = dispatcher_.footprints();
     const Bytes cap = memory_limit_of(config.agents.at(name), config);
-    return json{{"footprintBytes", footprints.of(name, size_class, cap, loop_.wall_now()).count},
+    return json{{"footprintBytes", dispatcher_.footprint_of(name, size_class, cap).count},
                 {"footprintSamples", footprints.samples(name, size_class)}};
   };
   json list = json::array();

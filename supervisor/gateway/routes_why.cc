@@ -47,6 +47,8 @@ std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) 
 /// What the last decision over the task was, in words.
 std::string sentence_of(const Task& task, const Dispatcher& dispatcher) {
   if (task.state == TaskState::running) return "runs on " + task.worker_id;
+  if (task.state == TaskState::suspended)
+    return "is suspended on " + task.worker_id + ", its memory in swap, until there is room for it";
   if (task.state == TaskState::completed) return "completed";
   if (task.error) return std::string(to_string(task.error->reason)) + ": " + task.error->message;
   return sentence_of_waiting(task, dispatcher);

@@ -57,7 +57,7 @@ class Charge2 : public Charge {
     auto peak = read_if_there(peak_);
     if (!peak) return std::unexpected(peak.error());
     // Current and stat are counted in batches of their own: the difference may dip below zero.
-    const std::int64_t working = std::max<std::int64_t>(*current - *cache, 0) + *swap;
+    const std::int64_t working = std::max<std::int64_t>(*current - *cache, 0);
     return GroupReading{{*current}, {working}, {*swap},
                         {active},   {*peak},   static_cast<std::uint64_t>(*kills)};
   }
@@ -143,6 +143,28 @@ class Group2 : public CgroupGroup {
     return reading && reading->used + mebibytes(1) >= edge_;
   }
 
+  Result<void> suspend() override {
+    if (auto opened = write_file(memory_directory() + "/memory.swap.max", "max"); !opened) return opened;
+    return write_file(memory_directory() + "/cgroup.freeze", "1");
+  }
+  /// Asked for all of it, memory.reclaim (5.19) gives up early, with EAGAIN, and has freed a part: so again,
+  /// as long as that helps.
+  std::function<void()> page_out_job() const override {
+    return [directory = memory_directory()] {
+      static constexpr std::int64_t worthwhile = mebibytes(1).count;
+      std::int64_t before = unlimited;
+      std::int64_t left = read_number(directory + "/memory.current").value_or(0);
+      for (int round = 0; round < 10 && left > 0 && left + worthwhile < before; ++round) {
+        ignore_failure(write_file(directory + "/memory.reclaim", std::to_string(left)));
+        before = std::exchange(left, read_number(directory + "/memory.current").value_or(0));
+      }
+    };
+  }
+  void resume() override {
+    ignore_failure(write_file(memory_directory() + "/memory.swap.max", "0"));
+    ignore_failure(write_file(memory_directory() + "/cgroup.freeze", "0"));
+  }
+
   Result<bool> kill_all() override {
     auto inside = processes();
     if (!inside) return std::unexpected(inside.error());
@@ -169,14 +191,28 @@ class Group2 : public CgroupGroup {
 class Controller2 : public CgroupController {
  public:
   Controller2(InstancePaths paths, SupervisorSeat seat, std::shared_ptr<Charge> total, bool limits_processes,
-              std::string explanation)
+              std::string proc_root, std::string explanation)
       : CgroupController({std::move(paths)}, std::move(seat), std::move(total), std::move(explanation)),
-        limits_processes_(limits_processes) {}
+        limits_processes_(limits_processes),
+        proc_root_(std::move(proc_root)) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup2; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
   bool has_edges() const override { return true; }
+  /// What is free on the machine, less where a group above has a limit of its own.
+  Bytes free_swap() const override {
+    const std::string workers = memory_paths().workers;
+    if (::access((workers + "/memory.reclaim").c_str(), W_OK) != 0) return {};
+    std::int64_t free = machine_swap(proc_root_).value_or(Bytes{}).count;
+    for (std::string at = workers; free > 0; at.erase(at.rfind('/'))) {
+      const auto most = read_number(at + "/memory.swap.max");  // the root has none
+      if (!most) break;
+      if (*most == unlimited) continue;
+      free = std::min(free, *most - read_number(at + "/memory.swap.current").value_or(0));
+    }
+    return {std::max<std::int64_t>(free, 0)};
+  }
   /// memory.reclaim is there since 5.19; EAGAIN says that it freed less than was wanted.
   std::function<void()> reclaim_job(Bytes wanted) const override {
     return [file = memory_paths().workers + "/memory.reclaim", wanted] {
@@ -230,6 +266,7 @@ class Controller2 : public CgroupController {
   }
 
   bool limits_processes_;
+  std::string proc_root_;
 };
 
 /// Lets the children of `directory` have `controller`.
@@ -315,7 +352,7 @@ Result<std::unique_ptr<Controller>> make_cgroup2(const ControllerOptions& option
   if (!seated->pids) explanation += "; numbers of processes are not limited: " + seated->pids.error().message;
   explanation += remark;
   return std::make_unique<Controller2>(*paths, std::move(seated->seat), std::move(seated->total),
-                                       seated->pids.has_value(), std::move(explanation));
+                                       seated->pids.has_value(), options.proc_root, std::move(explanation));
 }
 
 }  // namespace kurultai

@@ -3,6 +3,7 @@
 // start. All calls are made on the loop thread and cost microseconds, except where it says "on a thread".
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -26,8 +27,8 @@ struct GroupLimits {
 
 struct GroupReading {
   Bytes raw;  // everything charged (cgroups), or the sum of rss (rlimit)
-  // Working set: raw less inactive file pages and those not yet written, plus swap; sum of PSS where there is
-  // no cgroup.
+  // Working set: raw less inactive file pages and those not yet written; sum of PSS where there is no cgroup.
+  // On v1 plus swap; on v2 only suspended groups are let into swap, and what they have there takes no memory.
   Bytes used;
   Bytes swap;
   Bytes active_cache;  // file pages that count as used and that reclaim could still take back
@@ -80,6 +81,16 @@ class WorkerGroup {
   /// Whether something inside waits at the edge now.
   virtual bool waits_at_edge() const { return false; }
 
+  /// Stops all that is inside, wherever it is, and lets it into swap. Only where Controller::free_swap says
+  /// so.
+  virtual Result<void> suspend() { return failure("this level cannot suspend", ENOTSUP); }
+  /// A job for a thread: pages out what was suspended. It may take seconds; what it freed is seen by reading.
+  virtual std::function<void()> page_out_job() const {
+    return [] {};
+  }
+  /// Lets it go on; what is in swap comes back page by page as it is used, and nothing more goes there.
+  virtual void resume() {}
+
   /// Sends SIGKILL to all that is inside; true when nothing is left. Call again until it is (fork bombs).
   virtual Result<bool> kill_all() = 0;
   /// Sends `signal` once to all that is inside.
@@ -116,6 +127,10 @@ class Controller {
   virtual std::function<void()> reclaim_job(Bytes) const {
     return [] {};
   }
+
+  /// How much could be paged out of suspended groups now: none where they cannot be suspended, or where they
+  /// would free nothing by it.
+  virtual Bytes free_swap() const { return {}; }
 
   /// A job that reads all workers. `slow()` says whether it must run on a thread (rlimit: procfs walks); the
   /// job owns what it needs, so groups may come and go meanwhile.
@@ -156,5 +171,7 @@ Result<Bytes> own_rss();
 /// MemTotal, or the limit of the group we were started in when that is lower: what `memory.budget: auto` may
 /// use.
 Result<Bytes> machine_memory(const ControllerOptions& options);
+/// SwapFree of the machine.
+Result<Bytes> machine_swap(const std::string& proc_root);
 
 }  // namespace kurultai

@@ -9,16 +9,16 @@
 namespace kurultai {
 namespace {
 
-Result<Bytes> memory_total(const std::string& proc_root) {
+/// One line of meminfo, such as `MemTotal:       24683912 kB`.
+Result<Bytes> memory_figure(const std::string& proc_root, const std::string& name) {
   const std::string file = proc_root + "/meminfo";
   auto text = read_file(file);
   if (!text) return std::unexpected(text.error());
-  // `MemTotal:       24683912 kB`
-  const std::size_t at = text->find("MemTotal:");
+  const std::size_t at = text->find(name + ":");
   const std::size_t digits = at == std::string::npos ? at : text->find_first_of("0123456789", at);
   const std::size_t end =
       digits == std::string::npos ? digits : text->find_first_not_of("0123456789", digits);
-  if (end == std::string::npos || text->substr(end, 3) != " kB") return failure(file + ": no MemTotal");
+  if (end == std::string::npos || text->substr(end, 3) != " kB") return failure(file + ": no " + name);
   auto kilobytes = parse_number(std::string_view(*text).substr(digits, end - digits), file);
   if (!kilobytes) return std::unexpected(kilobytes.error());
   return kibibytes(*kilobytes);
@@ -51,8 +51,10 @@ Result<Bytes> own_rss() {
   return statm->resident;
 }
 
+Result<Bytes> machine_swap(const std::string& proc_root) { return memory_figure(proc_root, "SwapFree"); }
+
 Result<Bytes> machine_memory(const ControllerOptions& options) {
-  auto total = memory_total(options.proc_root);
+  auto total = memory_figure(options.proc_root, "MemTotal");
   if (!total) return total;
   const auto hierarchies = read_hierarchies(options);
   if (!hierarchies) return total;  // no cgroups, no limits

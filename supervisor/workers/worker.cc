@@ -108,7 +108,8 @@ Duration Worker::cold_start() const {
 }
 
 int Worker::free_slots() const {
-  const bool takes_tasks = (state_ == State::starting || state_ == State::serving) && !retiring_;
+  const bool takes_tasks =
+      (state_ == State::starting || state_ == State::serving) && !retiring_ && !suspended_;
   return takes_tasks ? spec_.slots - static_cast<int>(tasks_.size()) : 0;
 }
 
@@ -198,10 +199,23 @@ void Worker::enter(State state) {
   if (state == State::ending) listener_.worker_ending(*this);
 }
 
+Result<void> Worker::suspend() {
+  auto suspended = group_->suspend();
+  suspended_ = suspended.has_value();
+  if (!suspended) group_->resume();  // it may have been done in part
+  return suspended;
+}
+
+void Worker::resume() {
+  if (suspended_) group_->resume();
+  suspended_ = false;
+}
+
 void Worker::end(Duration grace) {
   if (phase_ != Phase::none) return;
   if (!end_) end_ = WorkerEnd{WorkerEnd::Cause::asked, "asked to end", {}, {}};
   phase_ = Phase::asked;
+  resume();
   send(Shutdown{grace});
   if (in_ != nullptr) in_->close_when_written();
   timer_.start(grace);
@@ -212,6 +226,7 @@ void Worker::terminate(Duration then) {
   if (phase_ != Phase::none && phase_ != Phase::asked) return;
   if (!end_) end_ = WorkerEnd{WorkerEnd::Cause::asked, "told to terminate", {}, {}};
   phase_ = Phase::terminated;
+  resume();
   group_->signal_all(SIGTERM);
   timer_.start(then);
   enter(State::ending);

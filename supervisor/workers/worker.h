@@ -107,6 +107,11 @@ class Worker {
   void pause_output();
   void resume_output();
 
+  /// Stands still, with all that it started, until resume(), end, terminate or kill. Its slots are not free.
+  Result<void> suspend();
+  void resume();
+  bool is_suspended() const { return suspended_; }
+
   /// SHUTDOWN and end of input; after `grace` SIGTERM to the tree; a second later SIGKILL.
   void end(Duration grace);
   /// SIGTERM to the tree now, SIGKILL after `then`.
@@ -181,6 +186,7 @@ class Worker {
   std::vector<std::string> tasks_;
   int tasks_done_ = 0;
   bool retiring_ = false;
+  bool suspended_ = false;
   Bytes memory_;
   Bytes peak_;
   bool warned_ = false;

@@ -503,6 +503,7 @@ class Metrics(Http):
         ("tasks_rejected_total", "counter", [
             {"code": code} for code in ("queue_full", "memory_pressure", "circuit_open", "draining", "invalid_task", "unknown_agent")]),
         ("tasks_preempted_total", "counter", [{}]),
+        ("tasks_suspended_total", "counter", [{}]),
         ("tasks_killed_total", "counter", [{}]),
         ("heartbeats_skipped_total", "counter", [{}]),
         ("threshold_crossings_total", "counter", [

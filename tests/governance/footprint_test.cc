@@ -21,46 +21,48 @@ Footprints of_peaks(const std::vector<std::int64_t>& mib, WallTime at = noon) {
 
 }  // namespace
 
-TEST_CASE("until three tasks have ended the cap counts") {
-  CHECK(of_peaks({}).of("a", "", cap, noon) == cap);
-  CHECK(of_peaks({10, 20}).of("a", "", cap, noon) == cap);
-  CHECK(of_peaks({10, 20, 15}).of("a", "", cap, noon) == mebibytes(20));
-  CHECK(of_peaks({10, 20, 15}).of("b", "", cap, noon) == cap);
+TEST_CASE("until three tasks have ended a guess counts, and the cap is above all") {
+  CHECK(of_peaks({10, 20}).of("a", "", cap, mebibytes(5), noon) == mebibytes(5));
+  CHECK(of_peaks({10, 20}).of("a", "", cap, gibibytes(5), noon) == cap);
+  CHECK(of_peaks({}).of("a", "", cap, cap, noon) == cap);
+  CHECK(of_peaks({10, 20}).of("a", "", cap, cap, noon) == cap);
+  CHECK(of_peaks({10, 20, 15}).of("a", "", cap, cap, noon) == mebibytes(20));
+  CHECK(of_peaks({10, 20, 15}).of("b", "", cap, cap, noon) == cap);
 }
 
 TEST_CASE("it is a high quantile: one of thirty-two does not count, two do") {
   std::vector<std::int64_t> peaks(32, 40);
   peaks[7] = 400;
-  CHECK(of_peaks(peaks).of("a", "", cap, noon) == mebibytes(40));
+  CHECK(of_peaks(peaks).of("a", "", cap, cap, noon) == mebibytes(40));
   peaks[20] = 300;
-  CHECK(of_peaks(peaks).of("a", "", cap, noon) == mebibytes(300));
+  CHECK(of_peaks(peaks).of("a", "", cap, cap, noon) == mebibytes(300));
 }
 
 TEST_CASE("only the newest thirty-two are kept") {
   Footprints footprints = of_peaks(std::vector<std::int64_t>(100, 400));
   CHECK(footprints.samples("a", "") == 32);
   for (int i = 0; i < 31; ++i) footprints.record("a", "", mebibytes(10), noon);
-  CHECK(footprints.of("a", "", cap, noon) == mebibytes(10));
+  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(10));
 }
 
 TEST_CASE("old samples lose weight against newer ones, and never their sense") {
   Footprints footprints = of_peaks({400, 400, 400}, noon - hours(24 * 10));
-  CHECK(footprints.of("a", "", cap, noon) == mebibytes(400));
+  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(400));
   for (int i = 0; i < 3; ++i) footprints.record("a", "", mebibytes(50), noon);
-  CHECK(footprints.of("a", "", cap, noon) == mebibytes(50));
-  CHECK(of_peaks({30, 40, 50}).of("a", "", cap, noon + hours(24 * 3650)) == mebibytes(50));
+  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(50));
+  CHECK(of_peaks({30, 40, 50}).of("a", "", cap, cap, noon + hours(24 * 3650)) == mebibytes(50));
 }
 
 TEST_CASE("a clock that was set back is no reason to forget") {
-  CHECK(of_peaks({30, 40, 50}, noon + hours(1000)).of("a", "", cap, noon) == mebibytes(50));
+  CHECK(of_peaks({30, 40, 50}, noon + hours(1000)).of("a", "", cap, cap, noon) == mebibytes(50));
 }
 
 TEST_CASE("a size class is learned for itself") {
   Footprints footprints = of_peaks({10, 10, 10});
   for (int i = 0; i < 3; ++i) footprints.record("a", "large", mebibytes(300), noon);
-  CHECK(footprints.of("a", "large", cap, noon) == mebibytes(300));
-  CHECK(footprints.of("a", "", cap, noon) == mebibytes(10));
-  CHECK(footprints.of("a", "new", cap, noon) == cap);
+  CHECK(footprints.of("a", "large", cap, cap, noon) == mebibytes(300));
+  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(10));
+  CHECK(footprints.of("a", "new", cap, cap, noon) == cap);
   CHECK(footprints.size_classes("a") == std::vector<std::string>{"large"});
   CHECK(footprints.size_classes("b").empty());
 }
@@ -72,7 +74,7 @@ TEST_CASE("there are at most a thousand keys; a further class counts as its agen
   CHECK(footprints.samples("a", "class0") == 1);
   CHECK(footprints.samples("a", "class1999") == 0);
   CHECK(footprints.samples("a", "") == 32);
-  CHECK(footprints.of("a", "class1999", cap, noon) == mebibytes(90));
+  CHECK(footprints.of("a", "class1999", cap, cap, noon) == mebibytes(90));
 }
 
 TEST_CASE("an agent finds its place however many classes there are") {
@@ -81,7 +83,7 @@ TEST_CASE("an agent finds its place however many classes there are") {
     footprints.record("a", "class" + std::to_string(i), mebibytes(90), i == 500 ? noon - hours(1) : noon);
   }
   for (int i = 0; i < 3; ++i) footprints.record("b", "", mebibytes(10), noon);
-  CHECK(footprints.of("b", "", cap, noon) == mebibytes(10));
+  CHECK(footprints.of("b", "", cap, cap, noon) == mebibytes(10));
   CHECK(footprints.samples("a", "class500") == 0);
   CHECK(footprints.keys() == Footprints::most_keys);
 }
@@ -100,10 +102,10 @@ TEST_CASE(
       footprints.record("a", "", seen[i].first, seen[i].second);
       larger.record("a", "", seen[i].first + mebibytes(i == grown ? 100 : 0), seen[i].second);
     }
-    const Bytes answer = footprints.of("a", "", gibibytes(10), noon);
+    const Bytes answer = footprints.of("a", "", gibibytes(10), gibibytes(10), noon);
     CHECK(std::ranges::any_of(seen, [&](const auto& sample) { return sample.first == answer; }));
-    CHECK(larger.of("a", "", gibibytes(10), noon) >= answer);
-    CHECK(footprints.of("a", "", cap, noon) == std::min(cap, answer));
+    CHECK(larger.of("a", "", gibibytes(10), gibibytes(10), noon) >= answer);
+    CHECK(footprints.of("a", "", cap, cap, noon) == std::min(cap, answer));
   }
 }
 
@@ -113,7 +115,7 @@ TEST_CASE("what is written is read back") {
   const auto back = Footprints::parse(footprints.to_text());
   REQUIRE(back.has_value());
   CHECK(back->to_text() == footprints.to_text());
-  CHECK(back->of("a", "", cap, noon) == mebibytes(30));
+  CHECK(back->of("a", "", cap, cap, noon) == mebibytes(30));
   CHECK(Footprints::parse(Footprints().to_text())->keys() == 0);
 }
 

@@ -27,6 +27,7 @@ std::string text_of(const Action& action) {
       return std::string("hint ").append(std::to_string(a.level));
     }
     std::string operator()(const EndIdleWorkers& a) const { return a.at_once ? "end idle now" : "end idle"; }
+    std::string operator()(const SuspendTask& a) const { return "suspend " + a.task_id; }
     std::string operator()(const PreemptTask& a) const { return "preempt " + a.task_id; }
     std::string operator()(const KillTask& a) const { return "kill " + a.task_id; }
   };
@@ -274,6 +275,18 @@ TEST_CASE("what is dying counts for a preemption as well") {
   scene.kill("a", 2s);
   CHECK(scene.chosen(880, 10ms).empty());
   CHECK(scene.chosen(881, 20ms) == "preempt b");
+}
+
+TEST_CASE("whoever can be suspended is, others are preempted in the same order, and both may be killed") {
+  Scene scene;
+  scene.running = {candidate("a", Priority::low, 100, false), candidate("b", Priority::low, 90),
+                   candidate("c", Priority::normal, 100)};
+  scene.task("a").suspendable = true;
+  scene.task("c").suspendable = true;
+  CHECK(scene.chosen(860, 0s) == "suspend a");
+  CHECK(scene.chosen(931, 1s) == "suspend a, preempt b");
+  CHECK(scene.chosen(949, 2s) == "suspend a, preempt b");
+  CHECK(scene.chosen(960, 3s) == "kill a");
 }
 
 TEST_CASE("a kill takes what may not be preempted") {

@@ -61,7 +61,8 @@ TEST_CASE("a receipt says who was chosen, who was spared and why, in the order o
   CHECK(json["rungs"][0] == nlohmann::json{{"rung", "hint"},
                                            {"msBefore", 3000.0},
                                            {"usedBytes", mebibytes(730).count},
-                                           {"freedBytes", mebibytes(2).count}});
+                                           {"freedBytes", mebibytes(2).count},
+                                           {"tookMs", nullptr}});
   CHECK(json["rungs"][1]["freedBytes"].is_null());
   CHECK(json["memory"][0] == nlohmann::json{{"msBefore", 2000.0}, {"usedBytes", mebibytes(700).count}});
 }
@@ -78,6 +79,7 @@ TEST_CASE("a governor that is given a receipt's reading decides the same again")
                                  static_cast<double>(below(1000000)) / 997);
       task.preemptable = below(5) != 0;
       task.is_protected = below(9) == 0;
+      task.suspendable = below(6) == 0;
       if (below(4) == 0) task.back_by = now + Duration{static_cast<std::int64_t>(below(4000)) - 1000};
       task.dying = task.back_by && below(2) == 0;
       running.push_back(std::move(task));

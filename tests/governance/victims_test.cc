@@ -33,12 +33,12 @@ std::string names(const std::vector<const Candidate*>& tasks) {
   return text;
 }
 
-std::string ranked(const std::vector<Candidate>& tasks, bool only_preemptable = false) {
-  return names(rank_victims(tasks, only_preemptable));
+std::string ranked(const std::vector<Candidate>& tasks, bool kill = true) {
+  return names(rank_victims(tasks, kill));
 }
 
-std::string chosen(const std::vector<Candidate>& tasks, Bytes need, bool only_preemptable = false) {
-  return names(choose_victims(tasks, need, only_preemptable));
+std::string chosen(const std::vector<Candidate>& tasks, Bytes need, bool kill = true) {
+  return names(choose_victims(tasks, need, kill));
 }
 
 TEST_CASE("work lost counts from the last save, more of it the nearer the end, and the start of a worker") {
@@ -108,7 +108,7 @@ TEST_CASE("lowest priority first, then most memory freed for each second lost, t
   };
   for (const auto& row : table) {
     CHECK(ranked(row.running) == row.killed);
-    CHECK(ranked(row.running, true) == row.preempted);
+    CHECK(ranked(row.running, false) == row.preempted);
   }
 }
 
@@ -184,8 +184,8 @@ TEST_CASE("what may not be chosen is passed over, and the need is taken from the
   CHECK(chosen(running, mebibytes(50)) == "fixed");
   CHECK(chosen(running, mebibytes(51)) == "fixed preempted");
   CHECK(chosen(running, gibibytes(1)) == "fixed preempted normal");
-  CHECK(chosen(running, mebibytes(10), true) == "normal");
-  CHECK(chosen(running, gibibytes(1), true) == "normal");
+  CHECK(chosen(running, mebibytes(10), false) == "normal");
+  CHECK(chosen(running, gibibytes(1), false) == "normal");
 }
 
 TEST_CASE("a task that holds nothing is not ended for nothing") {

@@ -95,6 +95,12 @@ std::string preempted(const json& event) {
          (reaction && reaction->count() > 0 ? ", after " + brief(*reaction) : "");
 }
 
+std::string suspended(const json& event) {
+  return task_name(event) + " was suspended to free memory, and goes on when there is room";
+}
+
+std::string resumed(const json& event) { return task_name(event) + " goes on"; }
+
 std::string completed(const json& event) {
   return task_name(event) + " completed in " + brief(ms_field(event, "runMs").value_or(Duration(0))) +
          peak(event);
@@ -199,8 +205,9 @@ struct Sentence {
   std::string (*text)(const json& event);
 };
 
-constexpr std::array<Sentence, 21> sentences = {
-    {{"taskQueued", Tone::plain, queued},           {"taskStarted", Tone::plain, started},
+constexpr std::array<Sentence, 23> sentences = {
+    {{"taskSuspended", Tone::notice, suspended},    {"taskResumed", Tone::plain, resumed},
+     {"taskQueued", Tone::plain, queued},           {"taskStarted", Tone::plain, started},
      {"taskProgress", Tone::detail, progress},      {"taskPreempted", Tone::notice, preempted},
      {"taskCompleted", Tone::good, completed},      {"taskFailed", Tone::bad, failed},
      {"taskCancelled", Tone::notice, cancelled},    {"taskEvicted", Tone::bad, evicted},

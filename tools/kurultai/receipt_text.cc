@@ -79,7 +79,9 @@ std::string rungs_text(const json& decision) {
     const std::string freed = size_of(rung, "freedBytes");
     text += "  " + seconds_text(number_field(rung, "msBefore").value_or(0) / 1000) +
             " before: " + text_field(rung, "rung") + " at " + size_of(rung, "usedBytes") +
-            (freed.empty() ? "" : ", freed " + freed) + "\n";
+            (freed.empty() ? "" : ", freed " + freed);
+    if (const auto took = ms_field(rung, "tookMs")) text += " in " + brief(*took);
+    text += "\n";
   }
   return text.empty() ? "" : "Tried before:\n" + text;
 }
