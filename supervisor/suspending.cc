@@ -70,7 +70,9 @@ void Dispatcher::resume(Worker& worker) {
   if (entry == suspended_.end()) return;
   const TimePoint now = loop_.now();
   const auto stood = now - entry->since;
+  const Bytes size = entry->size;
   suspended_.erase(entry);
+  if (governs_edges()) grants_.expect(worker, size);  // on v2 whoever hits his edge first sleeps there
   worker.resume();
   const auto tasks = worker.tasks();
   for (const std::string& id : tasks) {

@@ -15,6 +15,7 @@ namespace {
 constexpr Bytes start_room = mebibytes(16);
 constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
 constexpr Duration starving_pace{5};
+constexpr Duration return_time{10'000};
 
 Bytes needed_for_start(const Worker& worker) {
   return worker.state() == Worker::State::starting ? std::min(start_room, worker.spec().memory_limit)
@@ -29,7 +30,7 @@ Bytes Grants::Held::surely() const {
 }
 
 Grants::Grants(uv::Loop& loop, std::function<void()> starved)
-    : starved_(std::move(starved)), timer_(loop, [this] { look(); }) {}
+    : loop_(loop), starved_(std::move(starved)), timer_(loop, [this] { look(); }) {}
 
 void Grants::set_total(Bytes total) {
   total_ = total;
@@ -45,6 +46,17 @@ void Grants::add(Worker& worker) {
 
 void Grants::remove(const Worker& worker) {
   if (std::erase_if(held_, [&](const Held& held) { return held.worker == &worker; }) > 0) look();
+}
+
+void Grants::expect(const Worker& worker, Bytes size) {
+  const auto held = std::ranges::find(held_, &worker, &Held::worker);
+  if (held == held_.end()) return;
+  held->expected = size;
+  held->until = loop_.now() + return_time;
+  held->growing = true;
+  read();
+  share();
+  schedule();
 }
 
 bool Grants::make_room() {
@@ -74,6 +86,7 @@ void Grants::read() {
     const bool presses = held.edge < held.worker->spec().memory_limit && held.edge - *charge < noise;
     held.growing = presses || *charge >= held.charge + noise;
     held.charge = std::max(*charge, needed_for_start(*held.worker));
+    if (loop_.now() < held.until) held.charge = std::max(held.charge, held.expected);
   }
 }
 

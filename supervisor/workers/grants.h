@@ -28,6 +28,9 @@ class Grants {
   /// Before the worker has grown; it must be removed before it is destroyed.
   void add(Worker& worker);
   void remove(const Worker& worker);
+  /// It will want so much at once: what it held before it was suspended, and is read back from swap. Kept for
+  /// it for ten seconds.
+  void expect(const Worker& worker, Bytes size);
   /// Something waits at the edge of a worker, or memory has come back.
   void look();
   bool starving() const { return starving_; }
@@ -39,6 +42,8 @@ class Grants {
     Bytes slack;   // that was given with it
     Bytes charge;  // at the last look; of one that starts at least what its start needs
     bool growing = false;
+    Bytes expected = {};  // before `until`
+    TimePoint until = {};
 
     /// No more is charged to it, but for what it has grown since the last look.
     Bytes surely() const;
@@ -53,6 +58,7 @@ class Grants {
   bool any_starves() const;
   void schedule();
 
+  uv::Loop& loop_;
   std::function<void()> starved_;
   uv::Timer timer_;
   std::vector<Held> held_;

@@ -44,8 +44,9 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   input.environment = settings_.environment;
   input.nice = settings_.nice;
   if (agent->user == "auto") {
-    const unsigned uid = free_uid();
-    input.user = User{uid, uid, "kurultai-" + id, "/"};
+    const auto uid = free_uid();
+    if (!uid) return failure("no uid of its own is left for a worker of agent '" + agent->name + "'", ENOMEM);
+    input.user = User{*uid, *uid, "kurultai-" + id, "/"};
   } else if (!agent->user.empty()) {
     auto known = users_.find(agent->user);
     if (known == users_.end()) {
@@ -67,10 +68,13 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   return workers_.back().get();
 }
 
-unsigned Pool::free_uid() const {
-  unsigned uid = settings_.first_uid;
-  while (std::ranges::any_of(uids_, [&](const auto& entry) { return entry.second == uid; })) ++uid;
-  return uid;
+std::optional<unsigned> Pool::free_uid() const {
+  static constexpr unsigned count = 64;  // the next ones are another instance's
+  for (unsigned uid = settings_.first_uid; uid < settings_.first_uid + count; ++uid) {
+    if (std::ranges::find(uids_, uid, &std::pair<const std::string, unsigned>::second) == uids_.end())
+      return uid;
+  }
+  return std::nullopt;
 }
 
 Worker* Pool::find(const std::string& id) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct PoolSettings {
   std::vector<std::string> environment;  // the supervisor's own
   std::size_t max_line = 0;
   std::optional<int> nice;  // of workers; absent: the supervisor's own
-  unsigned first_uid = 0;   // of `user: auto`: first_uid + n for the n-th worker alive
+  unsigned first_uid = 0;   // of `user: auto`, and the 63 that follow
 };
 
 class Pool {
@@ -29,7 +30,7 @@ class Pool {
   Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener);
   ~Pool();
 
-  /// Failures: no room for a group (Error::code ENOMEM: try again later), no such user.
+  /// Failures: no room for a group, or no uid left (Error::code ENOMEM: try again later), no such user.
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning);
 
   Worker* find(const std::string& id);
@@ -66,7 +67,7 @@ class Pool {
 
  private:
   RestartBudget& budget(const std::string& agent);
-  unsigned free_uid() const;
+  std::optional<unsigned> free_uid() const;
 
   uv::Loop& loop_;
   Controller& controller_;

@@ -22,7 +22,7 @@ class Trials(LevelE2E):
     def test_memory_is_taken_from_the_right_tasks(self):
         run = subprocess.run(
             [os.path.join(BIN, "kurultai-trials"), "--rounds", str(ROUNDS), "--tasks", "6", "--budget", "256MiB", "--any-pause",
-             "--json"],
+             "--growths", "2", "--json"],
             capture_output=True, text=True, timeout=120 * PATIENCE, check=False)
         self.assertEqual(run.returncode, 0, run.stderr)
         figures = json.loads(run.stdout)

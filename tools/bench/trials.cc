@@ -22,12 +22,11 @@ using namespace kurultai::bench;
 
 struct Options {
   int rounds = 100;
+  int growths = 15;
   std::uint64_t seed = 1;
   SessionOptions session;
   bool json = false;
 };
-
-constexpr int growths = 15;
 
 std::string parts_of(const Round& round) {
   std::string text;
@@ -47,7 +46,7 @@ void tell_of_faults(const Round& round, std::uint64_t seed) {
   for (const std::string& fault : round.faults) std::fprintf(stderr, "  %s\n", fault.c_str());
 }
 
-Growth measure_growth(Session& session, int mib) {
+Growth measure_growth(Session& session, int mib, int growths) {
   Growth growth;
   growth.mib = mib;
   session.grow_alone(mib);  // its worker is warm, as the rounds' are
@@ -69,7 +68,7 @@ int run(const Options& options) {
   const Bytes room = share_of(options.session.budget, 0.65);
   auto session = std::make_unique<Session>(options.session);
   const Growth growth =
-      measure_growth(*session, static_cast<int>(std::min(room, mebibytes(500)).count >> 20));
+      measure_growth(*session, static_cast<int>(std::min(room, mebibytes(500)).count >> 20), options.growths);
   Sum sum;
   GroupCounts counts;
   for (std::uint64_t seed = options.seed; sum.right + sum.wrong < options.rounds; ++seed) {
@@ -96,6 +95,8 @@ int parse_and_run(int argc, char** argv) {
   int grow = 0;
   CLI::App app("Trials of strict priority under memory pressure");
   app.add_option("--rounds", options.rounds, "how many rounds have to count");
+  app.add_option("--growths", options.growths, "of one task alone, for its speed beside the bare one")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--seed", options.seed, "of the first round; each has the next");
   app.add_option("--tasks", options.session.tasks, "that hold memory in a round");
   app.add_option("--budget", budget, "of the supervisor");
