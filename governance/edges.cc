@@ -97,6 +97,21 @@ std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders) {
   return edges;
 }
 
+std::vector<std::size_t> givers(std::span<const Holder> holders, std::span<const Bytes> now,
+                                std::span<const Bytes> wanted, Bytes unheld, Bytes worth_moving) {
+  std::vector<std::size_t> all;
+  std::vector<std::size_t> large;
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    if (holders[i].growing) unheld -= std::max(wanted[i] - now[i], Bytes{});
+    if (wanted[i] >= now[i]) continue;
+    all.push_back(i);
+    if (now[i] - wanted[i] <= worth_moving) continue;
+    unheld += now[i] - wanted[i];
+    large.push_back(i);
+  }
+  return unheld < Bytes{} ? all : large;
+}
+
 bool needs_new_edge(Bytes charge, Bytes edge, Bytes slack_given, Bytes cap) {
   if (edge >= cap) return false;
   const Bytes left = edge - charge;

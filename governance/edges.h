@@ -24,6 +24,12 @@ struct Holder {
 /// pages. Where the charges alone are more than `total`, nobody gets more than he has.
 std::vector<Bytes> share_out(Bytes total, std::span<const Holder> holders);
 
+/// Which of the holders have to give back what is between their edge `now` and the one `wanted`, before any
+/// is raised. Those that would give back less than `worth_moving` are left alone, unless what is `unheld` and
+/// what the others give back is too little for the growing ones: many small remains are much.
+std::vector<std::size_t> givers(std::span<const Holder> holders, std::span<const Bytes> now,
+                                std::span<const Bytes> wanted, Bytes unheld, Bytes worth_moving);
+
 /// What a worker that does not grow is left with to the last: enough for it to fork, open pipes and read
 /// files, which fail with ENOMEM at an edge.
 inline constexpr Bytes least_slack = mebibytes(1);

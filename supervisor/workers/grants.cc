@@ -96,11 +96,13 @@ void Grants::share(Bytes reserve) {
   for (const Held& held : held_)
     holders.push_back({held.surely(), held.worker->spec().memory_limit, held.growing});
   const std::vector<Bytes> edges = share_out(shared() - reserve, holders);
+  std::vector<Bytes> now;
+  now.reserve(held_.size());
+  for (const Held& held : held_) now.push_back(held.edge);
   // What is taken from some before it is given to others: the sum holds at every moment.
   const Bytes worth_moving = reserve == Bytes{} ? noise : Bytes{};
-  for (std::size_t i = 0; i < held_.size(); ++i) {
-    if (edges[i] + worth_moving < held_[i].edge) move_edge(held_[i], edges[i]);
-  }
+  for (const std::size_t i : givers(holders, now, edges, unheld(), worth_moving))
+    move_edge(held_[i], edges[i]);
   for (const bool growing : {true, false}) {
     for (std::size_t i = 0; i < held_.size(); ++i) {
       const Bytes edge = std::min(edges[i], held_[i].edge + std::max(unheld() - reserve, Bytes{}));

@@ -276,6 +276,44 @@ TEST_CASE("the next look comes before half of the nearest slack can be gone, wit
 }
 
 // The time of this is only told: it depends on the machine.
+TEST_CASE("small remains are left where they are, unless a growing one needs them") {
+  const auto mib = [](std::vector<std::int64_t> sizes) {
+    std::vector<Bytes> bytes;
+    std::ranges::transform(sizes, std::back_inserter(bytes), mebibytes);
+    return bytes;
+  };
+  const std::vector<Holder> holders = {{{}, {}, false}, {{}, {}, false}, {{}, {}, true}, {{}, {}, false}};
+  using Places = std::vector<std::size_t>;
+  const auto now = mib({50, 50, 100, 50});
+  CHECK(givers(holders, now, mib({49, 49, 102, 50}), {}, mebibytes(1)) == Places{0, 1});
+  CHECK(givers(holders, now, mib({49, 49, 102, 50}), mebibytes(2), mebibytes(1)).empty());
+  CHECK(givers(holders, now, mib({49, 49, 100, 52}), {}, mebibytes(1)).empty());
+  CHECK(givers(holders, now, mib({49, 30, 102, 50}), {}, mebibytes(1)) == Places{1});
+  CHECK(givers(holders, now, mib({49, 49, 100, 52}), {}, {}) == Places{0, 1});
+}
+
+TEST_CASE(
+    "whoever grows to its cap among many idle ones gets there, however much all of them keep for noise") {
+  std::vector<Holder> holders(12, Holder{mebibytes(2), mebibytes(400), false});
+  const Bytes total = mebibytes(700);
+  holders[0] = {mebibytes(1), mebibytes(400), true};
+  std::vector<Bytes> now = share_out(total, holders);
+  for (Bytes& charge = holders[0].charge; charge < mebibytes(400); charge += kibibytes(512)) {
+    CAPTURE(to_string(charge));
+    const auto wanted = share_out(total, holders);
+    Bytes unheld = total;
+    for (const Bytes edge : now) unheld -= edge;
+    for (const std::size_t i : givers(holders, now, wanted, unheld, mebibytes(1))) {
+      unheld += now[i] - wanted[i];
+      now[i] = wanted[i];
+    }
+    const Bytes raise = std::min(std::max(wanted[0] - now[0], Bytes{}), unheld);
+    now[0] += raise;
+    REQUIRE(now[0] > charge);
+    CHECK(now[0] >= wanted[0]);
+  }
+}
+
 TEST_CASE("a thousand holders of which each falls out of the sharing by itself are still shared out") {
   Case it;
   for (int i = 0; i < 1000; ++i) {
