@@ -31,6 +31,7 @@ constexpr int looks_until_gone = 500;  // after that its guardian clears up
 Kurultaid::Kurultaid(const KurultaidOptions& options) {
   std::string name = "/tmp/kurultai-bench-XXXXXX";
   directory_ = ::mkdtemp(name.data());
+  state_ = options.state_directory.empty() ? directory_ + "/state" : options.state_directory;
   std::ofstream(directory_ + "/memory.yaml") << options.config;
   start(options);
   for (int looks = 0; !answers(); ++looks) {
@@ -47,17 +48,10 @@ Kurultaid::~Kurultaid() { end(); }
 
 void Kurultaid::start(const KurultaidOptions& options) {
   const std::string program = std::filesystem::path(own_path()).parent_path() / "kurultaid";
-  std::vector<std::string> words = {program,
-                                    "--config",
-                                    directory_ + "/memory.yaml",
-                                    "--socket",
-                                    socket(),
-                                    "--state-dir",
-                                    directory_ + "/state",
-                                    "--listen",
-                                    "none",
-                                    "--log-level",
-                                    options.log_level};
+  std::vector<std::string> words = {program,       "--config",       directory_ + "/memory.yaml",
+                                    "--socket",    socket(),         "--state-dir",
+                                    state_,        "--listen",       "none",
+                                    "--log-level", options.log_level};
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
@@ -97,7 +91,7 @@ bool Kurultaid::answers() const {
 
 std::vector<std::string> Kurultaid::workers_groups() const {
   std::string instance;
-  std::ifstream(directory_ + "/state/instance") >> instance;
+  std::ifstream(state_ + "/instance") >> instance;
   std::vector<std::string> groups;
   namespace fs = std::filesystem;
   std::error_code error;

@@ -12,7 +12,8 @@ namespace kurultai::bench {
 struct KurultaidOptions {
   std::string config{};  // YAML
   std::string log_level = "error";
-  std::string log_file{};  // appended to; empty: stderr
+  std::string log_file{};         // appended to; empty: stderr
+  std::string state_directory{};  // that outlives it; empty: one of its own
 };
 
 class Kurultaid {
@@ -35,6 +36,7 @@ class Kurultaid {
   void end();
 
   std::string directory_;
+  std::string state_;
   pid_t pid_ = 0;
 };
 

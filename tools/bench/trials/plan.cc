@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <random>
+
+#include "tools/bench/dice.h"
 
 namespace kurultai::bench {
 
@@ -21,26 +22,15 @@ constexpr double surely_fits = 0.80;
 // In these what is preempted does not come back in time, and has to be killed.
 constexpr double share_of_deaf_rounds = 0.4;
 
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) : engine_(seed) {}
-  // The distributions of the standard library differ between libraries; a seed should not.
-  double between(double low, double high) {
-    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
-  }
-  Priority any_priority() {
-    static constexpr std::array levels = {Priority::critical, Priority::high, Priority::normal,
-                                          Priority::low};
-    return levels.at(engine_() % levels.size());
-  }
-  Priority growers_priority() {
-    const double thrown = between(0, 1);
-    return thrown < 0.7 ? Priority::high : thrown < 0.85 ? Priority::normal : Priority::low;
-  }
+Priority any_priority(Dice& dice) {
+  static constexpr std::array levels = {Priority::critical, Priority::high, Priority::normal, Priority::low};
+  return levels.at(dice.number() % levels.size());
+}
 
- private:
-  std::mt19937_64 engine_;
-};
+Priority growers_priority(Dice& dice) {
+  const double thrown = dice.between(0, 1);
+  return thrown < 0.7 ? Priority::high : thrown < 0.85 ? Priority::normal : Priority::low;
+}
 
 }  // namespace
 
@@ -54,11 +44,11 @@ Plan make_plan(std::uint64_t seed, int holders, Bytes budget) {
   std::vector<double> weights;
   double sum = 0;
   for (int i = 0; i < holders; ++i) sum += weights.emplace_back(dice.between(0.2, 1));
-  plan.grower.priority = dice.growers_priority();
+  plan.grower.priority = growers_priority(dice);
   int total = 0;
   int lower = 0;
   for (const double weight : weights) {
-    const Part part{dice.any_priority(), std::max(2, static_cast<int>(held * weight / sum)), deaf};
+    const Part part{any_priority(dice), std::max(2, static_cast<int>(held * weight / sum)), deaf};
     plan.holders.push_back(part);
     total += part.mib;
     if (part.priority > plan.grower.priority) lower += part.mib;

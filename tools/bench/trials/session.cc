@@ -1,16 +1,13 @@
 #include "tools/bench/trials/session.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
 #include "tools/bench/trials/history.h"
-#include "tools/kurultai/interrupts.h"
 
 namespace kurultai::bench {
 
@@ -18,8 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::chrono::seconds patience{60};
-constexpr Duration turn_time{20};
 constexpr double longest_good_pause_ms = 50;
 
 KurultaidOptions options_for(const SessionOptions& options) {
@@ -57,88 +52,40 @@ std::string memory_group(const Kurultaid& kurultaid) {
   return {};
 }
 
-/// Without a limit of time: the events have no end, and all else is answered at once.
-Request request(std::string method, std::string path, std::string body = {}) {
-  Request request;
-  request.method = std::move(method);
-  request.path = std::move(path);
-  request.body = std::move(body);
-  request.timeout = Duration(0);
-  return request;
-}
-
 }  // namespace
 
 Session::Session(const SessionOptions& options)
     : options_(options),
       kurultaid_(options_for(options)),
       group_(memory_group(kurultaid_)),
-      http_({.socket = kurultaid_.socket(),
-             .url = "http://localhost",
-             .token = {},
-             .places = {kurultaid_.socket()}}),
+      conversation_(kurultaid_.socket()),
       control_(start_piped(
           {own_path(), "--control", std::to_string((options.budget.count >> 20) / 2 / options.tasks)})),
-      gate_(kurultaid_.directory() + "/gate") {
-  const auto id = http_.start(
-      request("GET", "/v1/events"),
-      [](const Answer<Response>&) { give_up("the supervisor ended the stream of events"); },
-      [this](std::string_view bytes) {
-        take_events(bytes);
-        return true;
-      });
-  if (!wait_until([&] { return http_.opened(id); })) give_up("the supervisor has no events to tell");
-}
+      gate_(kurultaid_.directory() + "/gate") {}
 
 Session::~Session() { finish(control_); }
 
-bool Session::wait_until(const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    http_.turn({}, turn_time);
-    if (Interrupts::count() > 0) give_up("interrupted");
-  }
-  return true;
-}
-
-void Session::take_events(std::string_view bytes) {
-  for (const StreamEvent& event : stream_.feed(bytes)) {
-    if (auto object = parse_json(event.data)) events_.push_back(std::move(*object));
-  }
-}
-
-std::vector<Subject> Session::told() const { return told_by(events_, subjects_); }
+std::vector<Subject> Session::told() const { return told_by(conversation_.events(), subjects_); }
 
 void Session::start(const Part& part, bool grows) {
   const json payload = {
       {"role", grows ? "grow" : "hold"}, {"mib", part.mib}, {"gate", gate_}, {"deaf", part.deaf}};
   const json body = {{"agent", "trial"}, {"priority", to_string(part.priority)}, {"payload", payload}};
-  const auto answer = http_.request(request("POST", "/v1/tasks", to_text(body)));
-  const auto object = answer && answer->status == 202 ? parse_json(answer->body) : failure("");
-  if (!object) give_up("a task was refused: " + (answer ? answer->body : answer.error().text));
   subjects_.push_back(
-      {.id = object->value("taskId", ""), .priority = part.priority, .mib = part.mib, .grows = grows});
+      {.id = conversation_.submit(body), .priority = part.priority, .mib = part.mib, .grows = grows});
 }
 
 json Session::result_of(const std::string& id) {
-  const auto answer = http_.request(request("GET", "/v1/tasks/" + id));
-  const auto object = answer ? parse_json(answer->body) : failure("no answer");
-  const json result = object ? object->value("result", json()) : json();
+  const json result = conversation_.task(id).value("result", json());
   return result.is_object() ? result : json::object();
-}
-
-void Session::cancel(const std::string& id) {
-  if (auto answer = http_.request(request("DELETE", "/v1/tasks/" + id)); !answer)
-    give_up(answer.error().text);
 }
 
 bool Session::play(const Plan& plan) {
   subjects_.clear();
-  events_.clear();
+  conversation_.forget_events();
   const std::ofstream gate(gate_);
   for (const Part& holder : plan.holders) start(holder, false);
-  const bool ready = wait_until([&] {
+  const bool ready = conversation_.wait_until([&] {
     return std::ranges::all_of(told(), [](const Subject& subject) {
       return !subject.turns.empty() && subject.turns.front().holding < never;
     });
@@ -146,14 +93,14 @@ bool Session::play(const Plan& plan) {
   bool done = ready;
   if (ready) {
     start(plan.grower, true);
-    done = wait_until([&] {
+    done = conversation_.wait_until([&] {
       const Subject grower = told().back();
       return grower.finished || grower.gave_way();
     });
-    if (!told().back().finished) cancel(subjects_.back().id);
+    if (!told().back().finished) conversation_.cancel(subjects_.back().id);
   }
   std::filesystem::remove(gate_);
-  return wait_until([&] { return std::ranges::all_of(told(), &Subject::finished); }) && done;
+  return conversation_.wait_until([&] { return std::ranges::all_of(told(), &Subject::finished); }) && done;
 }
 
 Round Session::run(const Plan& plan) {
@@ -211,9 +158,10 @@ double Session::take_control_pause() const {
 
 json Session::grow_alone(int mib) {
   subjects_.clear();
-  events_.clear();
+  conversation_.forget_events();
   start({.priority = Priority::normal, .mib = mib}, true);
-  if (!wait_until([&] { return told().back().finished; })) give_up("growing alone takes too long");
+  if (!conversation_.wait_until([&] { return told().back().finished; }))
+    give_up("growing alone takes too long");
   return result_of(subjects_.back().id);
 }
 

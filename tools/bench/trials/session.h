@@ -3,19 +3,17 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "protocol/bytes.h"
 #include "tools/bench/child.h"
+#include "tools/bench/conversation.h"
 #include "tools/bench/kurultaid.h"
 #include "tools/bench/trials/judge.h"
 #include "tools/bench/trials/plan.h"
-#include "tools/kurultai/event_stream.h"
-#include "tools/kurultai/http.h"
 
 namespace kurultai::bench {
 
@@ -56,11 +54,8 @@ class Session {
   GroupCounts counts() const;
 
  private:
-  bool wait_until(const std::function<bool()>& condition);
-  void take_events(std::string_view bytes);
   void start(const Part& part, bool grows);
   nlohmann::json result_of(const std::string& id);
-  void cancel(const std::string& id);
   std::vector<Subject> told() const;
 
   bool play(const Plan& plan);
@@ -72,12 +67,10 @@ class Session {
   SessionOptions options_;
   Kurultaid kurultaid_;
   std::string group_;
-  Http http_;
-  EventStream stream_;
+  Conversation conversation_;
   Child control_;
   std::string gate_;
-  std::vector<Subject> subjects_;       // of the round that runs
-  std::vector<nlohmann::json> events_;  // since it began
+  std::vector<Subject> subjects_;  // of the round that runs
 };
 
 }  // namespace kurultai::bench
