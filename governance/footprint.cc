@@ -16,6 +16,7 @@ constexpr double quantile = 0.95;
 constexpr double half_life_seconds = 24 * 3600;
 // Beyond some half-lives all samples weigh nothing, and nothing of nothing is no quantile.
 constexpr double oldest_half_lives = 30;
+constexpr double most_deaths = 0.5;
 constexpr int format_version = 1;
 
 double weight_of(const PeakSample& sample, WallTime now) {
@@ -25,6 +26,23 @@ double weight_of(const PeakSample& sample, WallTime now) {
 
 std::int64_t seconds_of(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+/// The samples without those that died of their cap, where these are few.
+std::deque<PeakSample> of_the_living(const std::deque<PeakSample>& samples, Bytes cap, WallTime now) {
+  std::deque<PeakSample> living;
+  double all = 0;
+  double deaths = 0;
+  for (const PeakSample& sample : samples) {
+    const double weight = weight_of(sample, now);
+    all += weight;
+    if (sample.peak < cap) {
+      living.push_back(sample);
+    } else {
+      deaths += weight;
+    }
+  }
+  return deaths > most_deaths * all ? samples : living;
 }
 
 /// Nothing when it is no sample.
@@ -99,8 +117,11 @@ void Footprints::record(const std::string& agent, const std::string& size_class,
 Bytes Footprints::of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
                      WallTime now) const {
   const auto found = samples_.find(key_of(agent, size_class));
-  if (found == samples_.end() || found->second.size() < fewest_samples) return std::min(cap, guess);
-  return std::min(cap, high_peak(found->second, now).value_or(cap));
+  const Bytes unknown = std::min(cap, guess);
+  if (found == samples_.end()) return unknown;
+  const auto samples = of_the_living(found->second, cap, now);
+  if (samples.size() < fewest_samples) return unknown;
+  return std::min(cap, high_peak(samples, now).value_or(unknown));
 }
 
 std::size_t Footprints::samples(const std::string& agent, const std::string& size_class) const {

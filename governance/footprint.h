@@ -38,7 +38,9 @@ class Footprints {
   /// agent.
   void record(const std::string& agent, const std::string& size_class, Bytes peak, WallTime now);
 
-  /// `guess` until there are `fewest_samples`, and never above `cap`.
+  /// `guess` until there are `fewest_samples`, and never above `cap`. Those that died of it would do so
+  /// however much room was kept for them: unless they are more than half of all, they tell nothing of the
+  /// others.
   Bytes of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
            WallTime now) const;
   std::size_t samples(const std::string& agent, const std::string& size_class) const;
