@@ -89,6 +89,11 @@ std::optional<Bytes> high_peak(const std::deque<PeakSample>& samples, WallTime n
   return std::nullopt;
 }
 
+bool has_outgrown(Bytes held, Bytes footprint) {
+  static constexpr Bytes least = mebibytes(16);
+  return footprint.count > 0 && held > footprint + std::max(Bytes{footprint.count / 4}, least);
+}
+
 Footprints::Key Footprints::key_of(const std::string& agent, const std::string& size_class) const {
   const Key wanted{agent, size_class};
   const bool has_place = samples_.contains(wanted) || samples_.size() < most_keys;

@@ -22,6 +22,7 @@ json candidate_json(const Candidate& task, const Receipt& receipt) {
                  {"preemptable", task.preemptable},
                  {"suspendable", task.suspendable},
                  {"protected", task.is_protected},
+                 {"outgrown", task.outgrown},
                  {"dying", task.dying},
                  {"backInMs", nullptr},
                  {"chosen", std::ranges::find(receipt.chosen, task.task_id) != receipt.chosen.end()}};
@@ -62,6 +63,7 @@ Candidate parse_candidate(const json& object) {
   task.preemptable = object.at("preemptable").get<bool>();
   task.suspendable = object.at("suspendable").get<bool>();
   task.is_protected = object.at("protected").get<bool>();
+  task.outgrown = object.at("outgrown").get<bool>();
   task.dying = object.at("dying").get<bool>();
   if (const json& back = object.at("backInMs"); !back.is_null()) {
     task.back_by =

@@ -28,8 +28,8 @@ std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates
     scored.push_back({score(task), &task});
   }
   std::ranges::sort(scored, [](const Scored& a, const Scored& b) {
-    return std::tie(b.task->priority, b.score, b.task->task_id) <
-           std::tie(a.task->priority, a.score, a.task->task_id);
+    return std::tie(b.task->priority, b.task->outgrown, b.score, b.task->task_id) <
+           std::tie(a.task->priority, a.task->outgrown, a.score, a.task->task_id);
   });
   std::vector<const Candidate*> ranked;
   ranked.reserve(scored.size());
@@ -39,10 +39,14 @@ std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates
 
 namespace {
 
-/// The last one may free so much that others of its level need not go; those with the lower score are spared
+bool are_alike(const Candidate& a, const Candidate& b) {
+  return a.priority == b.priority && a.outgrown == b.outgrown;
+}
+
+/// The last one may free so much that others like it need not go; those with the lower score are spared
 /// first. Nobody of a lower level is, in favour of a higher one.
 void spare_needless(std::vector<const Candidate*>& victims, Bytes surplus) {
-  for (std::size_t i = victims.size(); i-- > 1 && victims[i - 1]->priority == victims.back()->priority;) {
+  for (std::size_t i = victims.size(); i-- > 1 && are_alike(*victims[i - 1], *victims.back());) {
     if (victims[i - 1]->memory > surplus) continue;
     surplus -= victims[i - 1]->memory;
     victims.erase(victims.begin() + static_cast<std::ptrdiff_t>(i - 1));

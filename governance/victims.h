@@ -20,6 +20,7 @@ struct Candidate {
   bool preemptable = true;
   bool suspendable = false;            // its worker can stand still, and there is swap for all that it holds
   bool is_protected = false;           // nothing but its own cap may end it
+  bool outgrown = false;               // it holds far more than it was let in with: see footprint.h
   Bytes memory;                        // of its worker
   double work_lost = 0;                // seconds, see below
   std::optional<TimePoint> back_by{};  // it is leaving already; its memory is expected by then
@@ -33,13 +34,14 @@ double work_lost(TimePoint saved, double progress, Duration cold_start, TimePoin
 /// Bytes freed for each second of work lost.
 double score(const Candidate& candidate);
 
-/// The order in which tasks give way: lowest priority first, inside a level by score. `candidates` that can
-/// not be chosen are left out: protected and dying ones, those that hold nothing, and unless it is for a
-/// `kill` those that may neither be suspended nor preempted, or are leaving in some other way.
+/// The order in which tasks give way: lowest priority first; inside a level those that have outgrown what
+/// they were let in with before all that kept to it, and then by score. `candidates` that can not be chosen
+/// are left out: protected and dying ones, those that hold nothing, and unless it is for a `kill` those that
+/// may neither be suspended nor preempted, or are leaving in some other way.
 std::vector<const Candidate*> rank_victims(std::span<const Candidate> candidates, bool kill);
 
 /// As many from the front of that order as together hold `need`, less those of the lowest level reached that
-/// turn out not to be needed.
+/// turn out not to be needed; none that has outgrown its footprint is spared for one that has not.
 std::vector<const Candidate*> choose_victims(std::span<const Candidate> candidates, Bytes need, bool kill);
 
 }  // namespace kurultai

@@ -39,8 +39,9 @@ Bytes Dispatcher::footprint_of(const Task& task) const {
   if (config_->admission == AdmissionRule::none) return {};
   if (config_->admission == AdmissionRule::cap) return cap;
   const Bytes learned = footprint_of(task.agent, task.size_class, cap);
-  // What it showed before it was sent back it will need again.
-  return std::min(cap, std::max(learned, task.peak));
+  // What it showed before it was sent back it will need again; how much more one needs that has outgrown what
+  // was learned nobody knows.
+  return has_outgrown(task.peak, learned) ? cap : std::min(cap, std::max(learned, task.peak));
 }
 
 Bytes Dispatcher::footprint_of(const std::string& agent, const std::string& size_class, Bytes cap) const {

@@ -175,6 +175,7 @@ std::vector<Candidate> Dispatcher::candidates() const {
     candidate.priority = Priority::heartbeat;
     candidate.memory = worker->memory();
     candidate.dying = worker->killed();
+    Bytes footprint;
     for (const std::string& task_id : worker->tasks()) {
       const Run& run = runs_.at(task_id);
       const double progress = run.task.progress.value_or(0) / 100;
@@ -182,6 +183,7 @@ std::vector<Candidate> Dispatcher::candidates() const {
       candidate.dying = candidate.dying || (run.spared && run.back_by && now < *run.back_by);
       if (run.back_by) candidate.back_by = std::max(candidate.back_by.value_or(*run.back_by), *run.back_by);
       candidate.is_protected = candidate.is_protected || run.agent->protect;
+      footprint = std::max(footprint, run.footprint);
       if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
       candidate.task_id = task_id;
       candidate.priority = run.task.priority;
@@ -190,6 +192,7 @@ std::vector<Candidate> Dispatcher::candidates() const {
       candidate.preemptable =
           config_->memory.ladder.preempt && run.agent->preemptable && !run.declined && !in_vain;
     }
+    candidate.outgrown = has_outgrown(worker->memory(), footprint);
     candidate.work_lost += std::chrono::duration<double>(worker->cold_start()).count();
     if (worker->state() == Worker::State::ending && !candidate.back_by)
       candidate.back_by = worker->ending_since() + settle;

@@ -56,6 +56,14 @@ TEST_CASE("three that did not die are needed for a footprint") {
   CHECK(of_peaks({10, 20, 500}).of("a", "", cap, cap, noon) == cap);
 }
 
+TEST_CASE("outgrown is what holds more than a quarter above its footprint, and 16 MiB") {
+  CHECK_FALSE(has_outgrown(mebibytes(125), mebibytes(100)));
+  CHECK(has_outgrown(mebibytes(126), mebibytes(100)));
+  CHECK_FALSE(has_outgrown(mebibytes(26), mebibytes(10)));
+  CHECK(has_outgrown(mebibytes(27), mebibytes(10)));
+  CHECK_FALSE(has_outgrown(mebibytes(500), Bytes{}));
+}
+
 TEST_CASE("only the newest thirty-two are kept") {
   Footprints footprints = of_peaks(std::vector<std::int64_t>(100, 400));
   CHECK(footprints.samples("a", "") == 32);

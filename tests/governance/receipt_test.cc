@@ -80,6 +80,7 @@ TEST_CASE("a governor that is given a receipt's reading decides the same again")
       task.preemptable = below(5) != 0;
       task.is_protected = below(9) == 0;
       task.suspendable = below(6) == 0;
+      task.outgrown = below(6) == 0;
       if (below(4) == 0) task.back_by = now + Duration{static_cast<std::int64_t>(below(4000)) - 1000};
       task.dying = task.back_by && below(2) == 0;
       running.push_back(std::move(task));

@@ -23,6 +23,7 @@ Candidate candidate(std::string id, Priority priority, std::int64_t mib, double 
 
 Candidate fixed(Candidate task) { return task.preemptable = false, task; }
 Candidate shielded(Candidate task) { return task.is_protected = true, task; }
+Candidate grown(Candidate task) { return task.outgrown = true, task; }
 Candidate preempted(Candidate task) { return task.back_by = now + 5s, task; }
 Candidate overdue(Candidate task) { return task.back_by = now - 5s, task; }
 Candidate dying(Candidate task) { return task.back_by = now + 1s, task.dying = true, task; }
@@ -70,6 +71,17 @@ TEST_CASE("a score is the bytes freed for each second lost, and tasks that have 
   CHECK(score(candidate("a", Priority::low, 0, 9)) == 0);
   const double newest = score(candidate("a", Priority::low, 10, 0.001));
   CHECK(score(candidate("b", Priority::low, 10, 0.1)) > newest / 2);
+}
+
+TEST_CASE("inside a level those that have outgrown their footprint go before all that kept to it") {
+  const Candidate cheap = candidate("cheap", Priority::normal, 400, 0);
+  const Candidate leak = grown(candidate("leak", Priority::normal, 90, 3600));
+  const Candidate low = candidate("low", Priority::low, 10, 60);
+  const Candidate high_leak = grown(candidate("high_leak", Priority::high, 900));
+  CHECK(ranked({cheap, leak, low, high_leak}) == "low leak cheap high_leak");
+  CHECK(chosen({cheap, leak}, mebibytes(50)) == "leak");
+  CHECK(chosen({cheap, leak}, mebibytes(100)) == "leak cheap");
+  CHECK(chosen({cheap, leak, grown(candidate("worse", Priority::normal, 200))}, mebibytes(100)) == "worse");
 }
 
 TEST_CASE("lowest priority first, then most memory freed for each second lost, then the id") {

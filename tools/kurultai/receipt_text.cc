@@ -46,7 +46,7 @@ std::string cell(double value, double row_floor, double row_height) {
 }
 
 std::string standing_of(const json& task) {
-  if (field(task, "chosen") == true) return "chosen";
+  if (field(task, "chosen") == true) return field(task, "outgrown") == true ? "chosen: outgrown" : "chosen";
   if (field(task, "protected") == true) return "protected";
   if (field(task, "dying") == true) return "dying already";
   if (!field(task, "backInMs").is_null()) return "leaving already";
