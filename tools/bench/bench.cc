@@ -14,7 +14,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -23,6 +25,7 @@
 #include "governance/edges.h"
 #include "governance/governor.h"
 #include "protocol/bytes.h"
+#include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
 #include "tools/bench/kurultaid.h"
 
@@ -279,15 +282,126 @@ void share_out_time(int rounds) {
   print_decision("edges of 1,000 workers", times);
 }
 
+// Of groups that hold nothing, which costs the kernel as much.
+void reading_time(int rounds) {
+  const char* parent = std::getenv("KURULTAI_MEMORY_CGROUP_PARENT");
+  const auto controller = choose_controller({.instance = "bench" + std::to_string(::getpid()),
+                                             .cgroup_parent = parent == nullptr ? "self" : parent,
+                                             .companions = {}});
+  if (controller->slow()) {
+    std::printf("a reading of 1,000 workers             no cgroup can be written here\n");
+    return;
+  }
+  std::vector<std::unique_ptr<WorkerGroup>> groups;
+  groups.reserve(many_workers);
+  for (int i = 0; i < many_workers; ++i) {
+    auto group = controller->make_group("w" + std::to_string(i), {.memory = mebibytes(64)});
+    if (!group) give_up(group.error().message);
+    groups.push_back(*std::move(group));
+  }
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    const auto start = Clock::now();
+    const auto reading = controller->reading_job(true)();
+    times.push_back(microseconds_since(start));
+    if (!reading || reading->groups.size() != many_workers) give_up("not all groups were read");
+  }
+  print_decision("a reading of 1,000 workers", times);
+}
+
+/// Of all threads that a process has now, in nanoseconds.
+double cpu_time(pid_t process) {
+  double sum = 0;
+  for (const auto& thread :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    double time = 0;
+    std::ifstream(thread.path() / "schedstat") >> time;
+    sum += time;
+  }
+  return sum;
+}
+
+void idle_cost() {
+  static constexpr int workers = 50;
+  static constexpr std::chrono::seconds watched{10};
+  const Kurultaid supervisor(
+      {.config = "memory: {budget: 1GiB}\nadmission: none\nworkers: {max: 50, memory_limit: 256MiB, "
+                 "memory_warning: 250MiB}\nqueue: {max_depth: 100, limits: {normal: 100}}\n"
+                 "agents: {nap: {protocol: exec, command: [sleep, '1']}}\n"});
+  Connection connection(supervisor.socket());
+  for (int i = 0; i < workers; ++i) connection.ask("POST", "/v1/tasks", R"({"agent":"nap"})");
+  const auto idle = [&] {
+    return connection.ask("GET", "/metrics").find("kurultai_workers_idle 50") != std::string::npos;
+  };
+  while (!idle()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const double before = cpu_time(supervisor.pid());
+  std::this_thread::sleep_for(watched);
+  const double used = cpu_time(supervisor.pid()) - before;
+  std::printf("idle with 50 workers                  %.3f %% of a core over 10 s\n",
+              used / 1e9 / static_cast<double>(watched.count()) * 100);
+}
+
+/// Sets a variable of the environment as long as it lives.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Variable() { ::unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+Kurultaid without_governance() {
+  const Variable off("FF_MEMORY_GOVERNANCE", "false");
+  return Kurultaid(options());
+}
+
+// Taken by turns, task by task; the ratio is that of blocks, so that other load of the machine meets both.
+void governance_cost(int blocks, int rounds) {
+  const Kurultaid on(options());
+  const Kurultaid off = without_governance();
+  Connection with(on.socket());
+  Connection without(off.socket());
+  std::vector<double> ratios;
+  std::vector<double> governed_p99;
+  std::vector<double> free_p99;
+  for (int block = 0; block < blocks; ++block) {
+    std::vector<double> governed_times;
+    std::vector<double> free_times;
+    for (int i = 0; i < rounds; ++i) {
+      auto start = Clock::now();
+      with.run("noop");
+      governed_times.push_back(microseconds_since(start));
+      start = Clock::now();
+      without.run("noop");
+      free_times.push_back(microseconds_since(start));
+    }
+    governed_p99.push_back(percentile(governed_times, 0.99));
+    free_p99.push_back(percentile(free_times, 0.99));
+    ratios.push_back(governed_p99.back() / free_p99.back());
+  }
+  std::printf(
+      "no-op task with governance, p99       p50 %6.1f us of %d blocks   floor (without governance) %6.1f us "
+      " "
+      " ratio %.2f (min %.2f, max %.2f)\n",
+      percentile(governed_p99, 0.5), blocks, percentile(free_p99, 0.5), percentile(ratios, 0.5),
+      percentile(ratios, 0), percentile(ratios, 1));
+}
+
 int measure() {
   decide_time(2000);
   share_out_time(2000);
+  reading_time(200);
+  idle_cost();
   {
     const Kurultaid supervisor(options());
     overshoot(supervisor);
   }
   const Kurultaid supervisor(options());
   round_trip(supervisor, 5000);
+  governance_cost(9, 2000);
   exec_rate(supervisor, 1000);
   resident(supervisor);
   return 0;
