@@ -1,6 +1,5 @@
 #include "supervisor/monitor.h"
 
-#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,13 +104,13 @@ void Monitor::take(Result<WorkersReading> reading) {
 Result<MemorySnapshot> Monitor::complete(WorkersReading reading) const {
   const auto rss = own_rss();
   if (!rss) return std::unexpected(rss.error());
-  const auto heap = ::mallinfo2();
+  const OwnHeap heap = own_heap();
   MemorySnapshot snapshot;
   snapshot.at = loop_.wall_now();
   snapshot.budget = settings_.budget;
   snapshot.supervisor_rss = *rss;
-  snapshot.heap_used = {static_cast<std::int64_t>(heap.uordblks + heap.hblkhd)};
-  snapshot.heap_total = {static_cast<std::int64_t>(heap.arena + heap.hblkhd)};
+  snapshot.heap_used = heap.used;
+  snapshot.heap_total = heap.total;
   snapshot.workers = std::move(reading);
   snapshot.used = snapshot.supervisor_rss + snapshot.workers.total.used;
   return snapshot;

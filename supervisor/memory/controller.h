@@ -168,6 +168,11 @@ std::unique_ptr<Controller> choose_controller(const ControllerOptions& options);
 
 /// Rss of this process (statm).
 Result<Bytes> own_rss();
+struct OwnHeap {
+  Bytes used, total;
+};
+/// What this process's allocator has handed out, and has of the system.
+OwnHeap own_heap();
 /// MemTotal, or the limit of the group we were started in when that is lower: what `memory.budget: auto` may
 /// use.
 Result<Bytes> machine_memory(const ControllerOptions& options);

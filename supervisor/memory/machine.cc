@@ -1,4 +1,6 @@
 // How much memory there is: for us alone, and on the machine.
+#include <malloc.h>
+
 #include <algorithm>
 
 #include "supervisor/memory/cgroup_file.h"
@@ -52,6 +54,12 @@ Result<Bytes> own_rss() {
 }
 
 Result<Bytes> machine_swap(const std::string& proc_root) { return memory_figure(proc_root, "SwapFree"); }
+
+OwnHeap own_heap() {
+  const auto heap = ::mallinfo2();
+  return {{static_cast<std::int64_t>(heap.uordblks + heap.hblkhd)},
+          {static_cast<std::int64_t>(heap.arena + heap.hblkhd)}};
+}
 
 Result<Bytes> machine_memory(const ControllerOptions& options) {
   auto total = memory_figure(options.proc_root, "MemTotal");
