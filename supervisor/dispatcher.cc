@@ -305,15 +305,18 @@ bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
   if (look.closed || !may_start(waiting)) return false;
   Task& task = *tasks_.find(waiting.task_id);
   look.placement = place({waiting.agent, limit_of(task)}, look.workers, look.most_workers);
-  if (!finds_room(task, look)) return false;
-  const bool spawns = std::holds_alternative<SpawnWorker>(look.placement);
-  look.closed = !spawns && !std::holds_alternative<UseWorker>(look.placement);
-  if (!spawns) return !look.closed;
   const TimePoint now = loop_.now();
-  const TimePoint ready = std::max(pool_.ready_at(waiting.agent, now), room_at_);
-  if (ready <= now) return true;
-  arm_pump(ready);  // its agent's workers keep failing: others need not wait for that
-  return false;
+  const bool is_there = std::holds_alternative<UseWorker>(look.placement);
+  if (const TimePoint ready = pool_.ready_at(waiting.agent, now); !is_there && ready > now) {
+    arm_pump(ready);  // its agent's workers keep failing: others need not wait for that, nor give way for it
+    look.placement = WaitForWorker{};
+    return false;
+  }
+  if (!finds_room(task, look)) return false;
+  if (is_there) return true;
+  look.closed = !std::holds_alternative<SpawnWorker>(look.placement) || room_at_ > now;
+  if (room_at_ > now) arm_pump(room_at_);
+  return !look.closed;
 }
 
 bool Dispatcher::may_start(const QueuedTask& waiting) {
