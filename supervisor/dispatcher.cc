@@ -357,7 +357,8 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
       return arm_pump(room_at_);
     }
-    auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)));
+    auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)),
+                               governs_edges() ? std::optional(Grants::first_edge(limit)) : std::nullopt);
     if (!spawned && spawned.error().code == ENOMEM) {
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
       return;

@@ -27,13 +27,16 @@ bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   Bytes stray = snapshot.workers.total.used;
   for (const NamedReading& named : snapshot.workers.groups) {
-    if (Worker* worker = pool_.find(named.name)) note_reading(*worker, named.reading);
+    Worker* worker = pool_.find(named.name);
+    if (worker == nullptr) continue;  // buried; what its group still holds is nobody's
+    note_reading(*worker, named.reading);
     stray -= named.reading.used;
   }
   // The groups are read after their sum: one that grows in between makes it smaller than their own.
   stray_ = std::max(stray, Bytes{});
   grants_.set_stray(stray_);
   curve_.note(loop_.now(), snapshot.used);
+  if (grants_.starving()) grants_.look();  // what came back since may be all that was missing
   // Page cache goes before any worker, so also before the idle ones.
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   auto running = candidates();

@@ -14,7 +14,7 @@ namespace {
 // version 1, Linux 6.18).
 constexpr Bytes start_room = mebibytes(16);
 constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
-constexpr Duration starving_pace{5};
+constexpr Duration waiting_pace{5};
 constexpr Duration return_time{10'000};
 
 Bytes needed_for_start(const Worker& worker) {
@@ -37,15 +37,21 @@ void Grants::set_total(Bytes total) {
   look();
 }
 
+Bytes Grants::first_edge(Bytes cap) { return std::min(start_room, cap); }
+
 void Grants::add(Worker& worker) {
+  const Bytes edge = first_edge(worker.spec().memory_limit);
   held_.push_back(
-      {.worker = &worker, .edge = {}, .slack = {}, .charge = needed_for_start(worker), .growing = true});
+      {.worker = &worker, .edge = edge, .slack = edge, .charge = needed_for_start(worker), .growing = true});
   share();
   schedule();
 }
 
-void Grants::remove(const Worker& worker) {
-  if (std::erase_if(held_, [&](const Held& held) { return held.worker == &worker; }) > 0) look();
+void Grants::remove(Worker& worker) {
+  if (std::erase_if(held_, [&](const Held& held) { return held.worker == &worker; }) == 0) return;
+  // Files in memory outlive it. The next reading tells how much is left of them; until then it is not free.
+  stray_ += worker.group().charge().value_or(Bytes{});
+  look();
 }
 
 void Grants::expect(const Worker& worker, Bytes size) {
@@ -73,8 +79,11 @@ void Grants::look() {
   const bool needed = std::ranges::any_of(held_, [](const Held& held) {
     return needs_new_edge(held.charge, held.edge, held.slack, held.worker->spec().memory_limit);
   });
-  if (needed || starving_) share();
-  starving_ = any_starves();
+  waiting_ = any_waits();
+  if (needed || waiting_ || is_overdrawn()) share();
+  waiting_ = any_waits();
+  // What could not be written is tried again, and nobody has to give way for it.
+  starving_ = waiting_ && unheld().count <= noise.count * std::ssize(held_);
   schedule();
   if (starving_) starved_();
 }
@@ -100,7 +109,7 @@ void Grants::share(Bytes reserve) {
   now.reserve(held_.size());
   for (const Held& held : held_) now.push_back(held.edge);
   // What is taken from some before it is given to others: the sum holds at every moment.
-  const Bytes worth_moving = reserve == Bytes{} ? noise : Bytes{};
+  const Bytes worth_moving = reserve == Bytes{} && !waiting_ ? noise : Bytes{};
   for (const std::size_t i : givers(holders, now, edges, unheld(), worth_moving))
     move_edge(held_[i], edges[i]);
   for (const bool growing : {true, false}) {
@@ -120,10 +129,10 @@ void Grants::move_edge(Held& held, Bytes edge) {
 Bytes Grants::unheld() const {
   Bytes rest = shared();
   for (const Held& held : held_) rest -= held.edge;
-  return std::max(rest, Bytes{});
+  return rest;
 }
 
-bool Grants::any_starves() const {
+bool Grants::any_waits() const {
   return std::ranges::any_of(held_, [](const Held& held) {
     return held.edge < held.worker->spec().memory_limit && held.edge - held.charge < noise &&
            held.worker->group().waits_at_edge();
@@ -132,7 +141,7 @@ bool Grants::any_starves() const {
 
 void Grants::schedule() {
   timer_.stop();
-  if (starving_) return timer_.start(starving_pace);
+  if (waiting_ || is_overdrawn()) return timer_.start(waiting_pace);
   std::optional<Bytes> nearest;
   for (const Held& held : held_) {
     if (held.edge >= held.worker->spec().memory_limit) continue;

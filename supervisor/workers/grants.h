@@ -21,19 +21,24 @@ class Grants {
 
   /// What all workers together may hold. Takes effect with the next look.
   void set_total(Bytes total);
+  Bytes total() const { return total_; }
   /// What is charged to all workers and to none of them: files in memory that outlived their worker.
   void set_stray(Bytes stray) { stray_ = stray; }
   /// Whether there is room for the start of one more worker, which is then unheld until the loop's next turn.
   bool make_room();
-  /// Before the worker has grown; it must be removed before it is destroyed.
+  /// What a new worker is to be started with.
+  static Bytes first_edge(Bytes cap);
+  /// Before the worker has grown, with its first edge; it must be removed before it is destroyed.
   void add(Worker& worker);
-  void remove(const Worker& worker);
+  void remove(Worker& worker);
   /// It will want so much at once: what it held before it was suspended, and is read back from swap. Kept for
   /// it for ten seconds.
   void expect(const Worker& worker, Bytes size);
   /// Something waits at the edge of a worker, or memory has come back.
   void look();
   bool starving() const { return starving_; }
+  /// More is held than there is, since the total was lowered: that is taken back as it is not used.
+  bool is_overdrawn() const { return unheld() < Bytes{}; }
 
  private:
   struct Held {
@@ -54,8 +59,8 @@ class Grants {
   void share(Bytes reserve = {});
   void move_edge(Held& held, Bytes edge);
   Bytes shared() const { return total_ - stray_; }
-  Bytes unheld() const;
-  bool any_starves() const;
+  Bytes unheld() const;  // below zero: too much is held, since there was more to hand out or less was left
+  bool any_waits() const;
   void schedule();
 
   uv::Loop& loop_;
@@ -64,7 +69,8 @@ class Grants {
   std::vector<Held> held_;
   Bytes total_;
   Bytes stray_;
-  bool starving_ = false;
+  bool waiting_ = false;   // somebody does, at his edge
+  bool starving_ = false;  // and there is nothing to give
 };
 
 }  // namespace kurultai

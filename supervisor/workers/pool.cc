@@ -32,7 +32,8 @@ Pool::Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, Worker
 
 Pool::~Pool() = default;
 
-Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning) {
+Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
+                            std::optional<Bytes> edge) {
   const std::string id = "w" + std::to_string(++last_number_);
   LaunchInput input;
   input.launcher = settings_.launcher;
@@ -59,6 +60,10 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   auto group =
       controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});
   if (!group) return std::unexpected(group.error());
+  if (edge) {
+    // Without one it could grow to its cap, whatever others hold.
+    if (const auto set = (*group)->set_edge(*edge); !set) return failure(set.error().message, ENOMEM);
+  }
   input.group_options = (*group)->launch_options();
 
   WorkerSpec spec{id, agent, limit, warning, settings_.max_line, agent->concurrency};
