@@ -91,6 +91,9 @@ class Dispatcher : public WorkerListener {
   void keep_footprints(const std::string& path);
   /// What all workers together may hold: the budget less the supervisor's reserve.
   void set_workers_total(Bytes total) { grants_.set_total(total); }
+  Bytes workers_total() const { return grants_.total(); }
+  /// Whether they may still grow beyond that, because it was lowered.
+  bool workers_are_overdrawn() const { return grants_.is_overdrawn(); }
   bool is_draining() const { return draining_since_.has_value(); }
 
   // What others look at.

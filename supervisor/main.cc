@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/listen_address.h"
+#include "supervisor/backstop.h"
 #include "supervisor/event_log.h"
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/guardian.h"
@@ -26,7 +27,6 @@ namespace {
 constexpr int status_usage = 2;
 constexpr int status_failed = 1;
 constexpr Duration drain_limit{30000};
-constexpr Duration limit_retry{1000};
 constexpr Duration last_chance{1000};  // of running tasks, when the supervisor is to end at once
 
 int complain(const std::string& what, int status) {
@@ -100,7 +100,7 @@ class Supervisor {
         metrics_(dispatcher_, monitor_),
         gateway_(loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(token),
                  [this] { return reload(); }),
-        limit_timer_(loop_, [this] { apply_limit(); }) {
+        backstop_(loop_, controller, dispatcher_) {
     dispatcher_.attach(monitor_);
     if (!options.is_private) dispatcher_.keep_footprints(state.path + "/footprints.json");
     events_.add_sink([](const Event& event) { log_event(event); });
@@ -110,7 +110,7 @@ class Supervisor {
 
   Result<void> run() {
     if (auto started = gateway_.start(); !started) return started;
-    apply_limit();
+    backstop_.set(budget_ - reserve());
     monitor_.start();
     {
       const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
@@ -155,24 +155,6 @@ class Supervisor {
     return settings;
   }
 
-  // The kernel reclaims in the writer and may take seconds, and v1 refuses a limit below use: on a thread,
-  // again.
-  void apply_limit() {
-    auto outcome = std::make_shared<Result<void>>();
-    const Bytes limit = budget_ - reserve();
-    dispatcher_.set_workers_total(limit);
-    run_on_thread(
-        loop_, [this, outcome, limit] { *outcome = controller_.set_workers_limit(limit); },
-        [this, outcome, limit, budget = budget_, alive = std::weak_ptr(alive_)] {
-          if (alive.expired() || dispatcher_.is_draining()) return;
-          if (budget != budget_) return apply_limit();  // of two at once the later might have been first
-          if (*outcome) return;
-          log_warning("limit of all workers, " + to_string(limit) + ": " + outcome->error().message +
-                      "; trying again");
-          limit_timer_.start(limit_retry);
-        });
-  }
-
   ConfigResult<ConfigChange> reload() {
     auto fresh = read_config(options_);
     if (!fresh) return std::unexpected(fresh.error());
@@ -187,7 +169,7 @@ class Supervisor {
     budget_ = config_->memory.budget.value_or(machine_);
     dispatcher_.configure(config_);
     monitor_.configure(monitor_settings());
-    apply_limit();
+    backstop_.set(budget_ - reserve());
     events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
     return change;
   }
@@ -227,7 +209,6 @@ class Supervisor {
 
   void leave() {
     monitor_.stop();
-    limit_timer_.stop();
     hurry_.stop();
     stdin_.reset();
     gateway_.stop();
@@ -247,7 +228,7 @@ class Supervisor {
   Monitor monitor_;
   Metrics metrics_;
   Gateway gateway_;
-  uv::Timer limit_timer_;
+  Backstop backstop_;
   uv::Timer last_words_{loop_, [this] { loop_.stop(); }};
   uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;
