@@ -162,6 +162,7 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
   resume(*run.worker);  // or it could not hear
   const Duration grace = run.agent->grace;
   if (intent == Intent::preempt) {
+    run.worker->retire();  // or a free slot would get another task, and its memory would not come back
     run.worker->send(Preempt{run.task.id, grace});
   } else {
     run.worker->send(Cancel{run.task.id, run.why});
@@ -193,8 +194,11 @@ void Dispatcher::next_stop_step(Run& run) {
 }
 
 void Dispatcher::end_if_retired(Worker& worker) {
-  const bool at_rest = worker.state() == Worker::State::serving && worker.tasks().empty();
-  if (at_rest && worker.is_retiring()) worker.end(worker.agent().grace);
+  if (!worker.is_retiring() || !worker.tasks().empty()) return;
+  const Duration grace = worker.agent().grace;
+  if (worker.state() == Worker::State::serving) worker.end(grace);
+  // Whoever took its task away may wait for its memory, and READY may be long in coming.
+  if (worker.state() == Worker::State::starting) worker.end(std::min(idle_grace, grace));
 }
 
 void Dispatcher::worker_ready(Worker& worker) {
@@ -397,6 +401,7 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
       if (run.agent->on_child_oom == OnChildOom::warn) {
         worker_oom(*worker);
       } else {
+        worker->retire();  // it may be dying: nothing more is given to it
         outcome.ending = own ? Ending::memory_cap : Ending::worker_lost;
         if (!own && run.intent == Intent::none) run.intent = Intent::budget;
       }
