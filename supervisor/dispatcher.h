@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/config.h"
@@ -189,6 +190,19 @@ class Dispatcher : public WorkerListener {
     std::vector<Task*> passed = {};         // they wait for room, and let others of their level go first
   };
 
+  /// While one lives nothing starts; whoever holds pumps when all is in order again.
+  class Hold {
+   public:
+    explicit Hold(bool& pumping) : pumping_(pumping), before_(std::exchange(pumping, true)) {}
+    ~Hold() { pumping_ = before_; }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    bool& pumping_;
+    bool before_;
+  };
+
   // dispatcher.cc: the side of the queue
   void pump();
   bool start_next();
@@ -256,6 +270,7 @@ class Dispatcher : public WorkerListener {
   void on_message(Run& run, Preempted message);
   void take_result(Run& run, JsonText result, std::int64_t file_bytes);
   void end_run(Run& run, Outcome outcome);
+  void end_runs(const std::vector<std::string>& tasks, const WorkerEnd& end);
   void conclude(const std::string& task_id, const Outcome& outcome);
   void finish(Task& task, TaskState state, std::optional<TaskError> error, const Run* stopped = nullptr);
   /// Tells of what became of a run that was stopped, under the decision that stopped it if there was one.

@@ -54,8 +54,11 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
     if (!takes_a_task(action)) apply(action, snapshot);
   }
   if (!spared && config_->flags.memory_governance) keep_receipt(now, actions);
-  for (const Action& action : actions) {
-    if (takes_a_task(action) && !(spared && is_kill(action))) apply(action, snapshot);
+  {
+    const Hold hold(pumping_);  // who has to give way together is back before anybody starts
+    for (const Action& action : actions) {
+      if (takes_a_task(action) && !(spared && is_kill(action))) apply(action, snapshot);
+    }
   }
   pump();
 }

@@ -587,6 +587,21 @@ void Dispatcher::worker_ending(Worker&) {}
 
 void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
   const auto tasks = worker.tasks();
+  // First of all, so that whoever starts next knows of the pause and of the room, and only after all its
+  // tasks are back, so that none of them passes a higher one.
+  std::erase_if(suspended_, [&](const Suspended& entry) { return entry.worker_id == worker.id(); });
+  grants_.remove(worker);
+  pool_.bury(worker, end, !tasks.empty());
+  end_runs(tasks, end);
+  events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
+                                        worker.pid(), to_string(end.cause), end.message, worker.peak()});
+  if (is_draining()) check_drained();
+  if (monitor_ != nullptr) monitor_->nudge();
+  pump();
+}
+
+void Dispatcher::end_runs(const std::vector<std::string>& tasks, const WorkerEnd& end) {
+  const Hold hold(pumping_);
   for (const std::string& task_id : tasks) {
     Run& run = runs_.at(task_id);
     Outcome outcome{.ending = Ending::worker_lost,
@@ -617,14 +632,6 @@ void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
     }
     end_run(run, std::move(outcome));
   }
-  events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
-                                        worker.pid(), to_string(end.cause), end.message, worker.peak()});
-  std::erase_if(suspended_, [&](const Suspended& entry) { return entry.worker_id == worker.id(); });
-  grants_.remove(worker);
-  pool_.bury(worker, end, !tasks.empty());
-  if (is_draining()) check_drained();
-  if (monitor_ != nullptr) monitor_->nudge();
-  pump();
 }
 
 }  // namespace kurultai
