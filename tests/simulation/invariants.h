@@ -1,0 +1,102 @@
+// What must hold whatever happens, one function each. They look from outside: at the kernel's own figures, at
+// what agents saw, and at the dispatcher's public face.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "supervisor/dispatcher.h"
+#include "tests/simulation/kernel.h"
+#include "tests/simulation/ledger.h"
+
+namespace kurultai::simulation {
+
+class Invariants {
+ public:
+  struct Parts {
+    const uv_loop_s& loop;
+    const Dispatcher& dispatcher;
+    const Kernel& kernel;
+    const Ledger& ledger;
+  };
+  Invariants(Findings& findings, Parts parts) : findings_(findings), at_(parts) {}
+
+  void after_step();
+  /// The dispatcher has just acted upon it.
+  void after_reading(const MemorySnapshot& snapshot);
+  /// Of what all workers may hold.
+  void total_changes(Bytes total);
+  /// The agent got PREEMPT.
+  void preempt_came(const std::string& agent, const std::string& task_id);
+  /// Everything is over, the dispatcher included.
+  static void at_end(Findings& findings, const uv_loop_s& loop, const Kernel& kernel, const Ledger& ledger);
+
+  std::uint64_t decisions() const { return seen_.size(); }
+
+ private:
+  /// A bound that was lowered below what there is: that may stay, but not grow.
+  struct Bound {
+    std::int64_t limit = 0;
+    std::int64_t allowed = 0;
+    bool holds(std::int64_t value) {
+      if (value > allowed) return false;
+      allowed = std::max(limit, value);
+      return true;
+    }
+    void set(std::int64_t to, std::int64_t value) {
+      limit = to;
+      allowed = std::max(limit, value);
+    }
+  };
+  /// Memory that a decision waits for.
+  struct Awaited {
+    std::string task;
+    std::string group;
+    Bytes memory;
+    TimePoint until;
+    bool killed;
+  };
+
+  // Named as they are reported.
+  void depth();
+  void priority();
+  void no_lost_task();
+  void budget_held();
+  void no_livelock();
+  void no_second_kill(const Receipt& receipt, const std::vector<std::string>& workers);
+  void no_needless_kill(const Receipt& receipt);
+  void lowest_first(const Receipt& receipt);
+  void nobody_protected(const Receipt& receipt);
+
+  Bytes held() const;
+  std::vector<std::shared_ptr<const Receipt>> decided_now();
+  Bytes awaited(const Receipt& receipt);
+  void await(const Receipt& receipt, const std::vector<std::string>& workers);
+  std::string groups() const;
+  std::string names_of_awaited() const;
+  bool may_be_passed(const Fate& waiting, const Fate& started) const;
+  void check_passed(const std::vector<const Fate*>& before, const std::vector<const Fate*>& now);
+  bool could_start(const Task& task) const;
+  std::string worker_of(const std::string& task_id) const;
+  std::string name(const std::string& task_id) const;
+
+  Findings& findings_;
+  Parts at_;
+  std::uint64_t steps_ = 0;
+  std::uint64_t movements_ = 0;
+  std::size_t waiting_count_ = 0;
+  std::vector<const Fate*> waiting_;  // in order of service, after the step before
+  Bound depth_;
+  std::size_t max_depth_ = 0;
+  Bound budget_;
+  bool total_known_ = false;
+  TimePoint could_start_since_{};
+  std::string could_start_;
+  std::set<std::string> seen_;  // ids of receipts
+  std::vector<Awaited> awaited_;
+};
+
+}  // namespace kurultai::simulation
