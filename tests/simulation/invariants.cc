@@ -264,8 +264,11 @@ void Invariants::no_needless_kill(const Receipt& receipt) {
   // What those that do not grow are left with, those that start are promised, and what is too little to move.
   const Bytes total = at_.dispatcher.workers_total();
   Bytes kept = Bytes{total.count / 16};
+  const TimePoint now = at_.loop.schedule.now();
   for (const auto& worker : at_.dispatcher.pool().workers()) {
-    kept += mebibytes(worker->state() == Worker::State::starting ? 18 : 2);
+    // One that was preempted at the same moment did start when this was decided.
+    const bool just_ended = worker->state() == Worker::State::ending && worker->ending_since() == now;
+    kept += mebibytes(worker->state() == Worker::State::starting || just_ended ? 18 : 2);
   }
   const Bytes free = total - at_.kernel.charged() - kept;
   if (free > share_of(receipt.budget, Governor::margin)) {
