@@ -30,8 +30,8 @@ class Pool {
   Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener);
   ~Pool();
 
-  /// With an `edge` (controller.h) it is there before the process is. Failures: no room for a group, or no uid
-  /// left (Error::code ENOMEM: try again later), no such user.
+  /// With an `edge` (controller.h) it is there before the process is. Failures: no room for a group, or no
+  /// uid left (Error::code ENOMEM: try again later), no such user.
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
                         std::optional<Bytes> edge);
 
