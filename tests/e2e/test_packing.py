@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """A short run of kurultai-packing: every task comes to its end and none but the leaks is ended early. Not its times."""
 
-RUNS_IN_VM = True
-
 import json
 import os
 import subprocess
@@ -11,12 +9,18 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import harness
 from harness import BIN, PATIENCE
 from level import LevelE2E, with_cgroups
 
 
 @with_cgroups
 class Packing(LevelE2E):
+    def setUp(self):
+        super().setUp()
+        if harness.is_instrumented():
+            self.skipTest("the tasks' own processes are larger than what they are declared as")
+
     def test_all_is_done_and_nothing_but_leaks_is_killed(self):
         run = subprocess.run(
             [os.path.join(BIN, "kurultai-packing"), "--tasks", "20", "--leaks", "1", "--budget", "256MiB", "--least", "10", "--most", "80",

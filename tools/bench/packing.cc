@@ -5,12 +5,14 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "governance/pressure.h"
 #include "protocol/duration.h"
@@ -34,6 +36,7 @@ struct Options {
   WorkloadOptions workload;
   Bytes budget = gibibytes(1);
   int lessons = 3;
+  bool ours = true;
   bool peers = true;
   std::string log_file;
   bool json = false;
@@ -115,7 +118,8 @@ int run(const Options& options) {
                     .packed_all = pack(tasks, mib_of(options.budget)).seconds,
                     .least = least_possible(tasks, mib_of(usable)),
                     .bare = bare.seconds};
-  std::vector<Outcome> outcomes = run_ours(course, options);
+  std::vector<Outcome> outcomes;
+  if (options.ours) outcomes = run_ours(course, options);
   const bool right = std::ranges::all_of(
       outcomes, [](const Outcome& outcome) { return outcome.killed == 0 && outcome.undone == 0; });
   outcomes.insert(outcomes.begin(), std::move(bare));
@@ -154,6 +158,7 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--lessons", options.lessons, "passes to learn from before the one that is judged")
       ->check(CLI::Range(1, 100));
   app.add_option("--log", options.log_file, "where the supervisor's log goes, at debug");
+  app.add_flag("!--no-ours", options.ours, "without kurultaid");
   app.add_flag("!--no-peers", options.peers, "without GNU parallel, which is package `parallel`");
   app.add_flag("--json", options.json, "the figures as JSON");
   app.add_option("--task", task)->expected(5)->group("");

@@ -34,10 +34,10 @@ class FakeMeminfo {
   FakeMeminfo& operator=(const FakeMeminfo&) = delete;
 
   const std::string& path() const { return path_; }
-  /// Always as long, so that a reader never sees half of it.
+  /// Always as long, so that a reader never sees half of it, and never quite nothing: parallel gives up then.
   void update(Bytes held) const {
     const auto total = static_cast<long long>(budget_.count / 1024);
-    const auto free = static_cast<long long>(std::max<std::int64_t>(budget_.count - held.count, 0) / 1024);
+    const auto free = static_cast<long long>(std::max<std::int64_t>(budget_.count - held.count, 1024) / 1024);
     std::array<char, 512> text{};
     const int size = std::snprintf(text.data(), text.size(),
                                    "MemTotal:       %12lld kB\nMemFree:        %12lld kB\n"
@@ -81,7 +81,7 @@ std::vector<std::string> command_for(const ParallelRule& rule, const std::string
                                       std::to_string(rule.jobs)};
   if (rule.memfree_mib > 0) {
     const std::string size = std::to_string(rule.memfree_mib) + "M";
-    command.insert(command.end(), {"--memfree", size, "--retries", "1000"});
+    command.insert(command.end(), {"--memfree", size, "--retries", "50"});
   }
   command.insert(command.end(), {"--colsep", " ", "--arg-file", inputs});
   command.insert(command.end(), {own_path(), "--task", "{1}", "{2}", "{3}", "{4}", journal});
@@ -104,7 +104,8 @@ Result<Outcome> run_parallel(const Course& course, const ParallelRule& rule) {
   const bool by_memory = rule.memfree_mib > 0;
   const std::string name = by_memory ? "parallel --memfree " + std::to_string(rule.memfree_mib) + "M"
                                      : "parallel --jobs " + std::to_string(rule.jobs);
-  const std::string journal = course.directory + "/" + name.substr(name.find('-'));
+  const std::string journal =
+      course.directory + "/parallel-" + std::to_string(rule.memfree_mib);  // no spaces: by a shell
   const FakeMeminfo meminfo(course.directory + "/meminfo", course.budget);
   if (status_of({"/usr/bin/env", "parallel", "--version"}) != 0)
     return failure("GNU parallel is not installed");
