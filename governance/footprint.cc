@@ -90,8 +90,8 @@ std::optional<Bytes> high_peak(const std::deque<PeakSample>& samples, WallTime n
 }
 
 bool has_outgrown(Bytes held, Bytes footprint) {
-  static constexpr Bytes least = mebibytes(16);
-  return footprint.count > 0 && held > footprint + std::max(Bytes{footprint.count / 4}, least);
+  static constexpr Bytes least = mebibytes(4);
+  return footprint.count > 0 && held > footprint + std::max(Bytes{footprint.count / 16}, least);
 }
 
 Footprints::Key Footprints::key_of(const std::string& agent, const std::string& size_class) const {

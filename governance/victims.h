@@ -20,7 +20,7 @@ struct Candidate {
   bool preemptable = true;
   bool suspendable = false;            // its worker can stand still, and there is swap for all that it holds
   bool is_protected = false;           // nothing but its own cap may end it
-  bool outgrown = false;               // it holds far more than it was let in with: see footprint.h
+  bool outgrown = false;               // it holds more than it was let in with: see footprint.h
   Bytes memory;                        // of its worker
   double work_lost = 0;                // seconds, see below
   std::optional<TimePoint> back_by{};  // it is leaving already; its memory is expected by then

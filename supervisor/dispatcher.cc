@@ -382,7 +382,8 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
                              .agent = agent,
                              .let_in = let_in,
                              .alone = alone,
-                             .footprint = footprint_of(task)});
+                             .footprint = footprint_of(task),
+                             .found = worker->memory()});
   if (worker->state() == Worker::State::serving) begin(task, *worker);
 }
 

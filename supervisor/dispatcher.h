@@ -156,6 +156,7 @@ class Dispatcher : public WorkerListener {
     bool spared = false;    // governance is off: it would have been killed, and is said so once for a while
     bool alone = false;     // it did not fit, and was let in because nothing else ran
     Bytes footprint = {};   // that it was let in with
+    Bytes found = {};       // that its worker held already: a warm one keeps memory of earlier tasks
     bool declined = false;  // it may run once only and did not answer PREEMPT
     std::optional<TimePoint> back_by = {};  // its memory is expected by then
     TimePoint suspend_after = {};           // not before

@@ -189,7 +189,7 @@ std::vector<Candidate> Dispatcher::candidates() const {
       candidate.dying = candidate.dying || (run.spared && run.back_by && now < *run.back_by);
       if (run.back_by) candidate.back_by = std::max(candidate.back_by.value_or(*run.back_by), *run.back_by);
       candidate.is_protected = candidate.is_protected || run.agent->protect;
-      footprint = std::max(footprint, run.footprint);
+      if (run.footprint > Bytes{}) footprint = std::max({footprint, run.footprint, run.found});
       if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
       candidate.task_id = task_id;
       candidate.priority = run.task.priority;

@@ -56,11 +56,11 @@ TEST_CASE("three that did not die are needed for a footprint") {
   CHECK(of_peaks({10, 20, 500}).of("a", "", cap, cap, noon) == cap);
 }
 
-TEST_CASE("outgrown is what holds more than a quarter above its footprint, and 16 MiB") {
-  CHECK_FALSE(has_outgrown(mebibytes(125), mebibytes(100)));
-  CHECK(has_outgrown(mebibytes(126), mebibytes(100)));
-  CHECK_FALSE(has_outgrown(mebibytes(26), mebibytes(10)));
-  CHECK(has_outgrown(mebibytes(27), mebibytes(10)));
+TEST_CASE("outgrown is what holds more than a sixteenth above its footprint, and 4 MiB") {
+  CHECK_FALSE(has_outgrown(mebibytes(170), mebibytes(160)));
+  CHECK(has_outgrown(mebibytes(171), mebibytes(160)));
+  CHECK_FALSE(has_outgrown(mebibytes(14), mebibytes(10)));
+  CHECK(has_outgrown(mebibytes(15), mebibytes(10)));
   CHECK_FALSE(has_outgrown(mebibytes(500), Bytes{}));
 }
 
