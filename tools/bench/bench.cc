@@ -28,6 +28,7 @@
 #include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
 #include "tools/bench/kurultaid.h"
+#include "tools/bench/reaction.h"
 
 extern char** environ;
 
@@ -390,11 +391,22 @@ void governance_cost(int blocks, int rounds) {
       percentile(ratios, 0), percentile(ratios, 1));
 }
 
+void reaction_time(int rounds) {
+  const Reactions reactions = measure_reactions(rounds);
+  const auto print = [](const char* what, const std::vector<double>& times) {
+    std::printf("%-37s p50 %6.0f us  p99 %6.0f us   (%zu)\n", what, percentile(times, 0.5),
+                percentile(times, 0.99), times.size());
+  };
+  print("edge reached to grant raised, loaded", reactions.raised_us);
+  print("edge reached to SIGKILL, loaded", reactions.killed_us);
+}
+
 int measure() {
   decide_time(2000);
   share_out_time(2000);
   reading_time(200);
   idle_cost();
+  reaction_time(100);
   {
     const Kurultaid supervisor(options());
     overshoot(supervisor);
@@ -412,6 +424,7 @@ int measure() {
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "--leak") return leak();
+  if (mode == "--spin") spin();
   ::signal(SIGPIPE, SIG_IGN);
   return run_program(mode == "--agent" ? no_op_agent : measure);
 }

@@ -21,6 +21,8 @@ class Conversation {
 
   /// The id of the new task.
   std::string submit(const nlohmann::json& task);
+  /// Empty when there is no answer, or one that is no JSON.
+  nlohmann::json get(const std::string& path);
   nlohmann::json task(const std::string& id);
   nlohmann::json why(const std::string& id);
   void cancel(const std::string& id);
@@ -32,7 +34,6 @@ class Conversation {
   void forget_events() { events_.clear(); }
 
  private:
-  nlohmann::json get(const std::string& path);
   void take_events(std::string_view bytes);
 
   Http http_;

@@ -1,0 +1,22 @@
+// How soon the supervisor acts when a worker has reached its edge, seen from outside and with all processors
+// busy: the kernel wakes an observer at the same moment as the supervisor, and the observer looks without a
+// pause until the edge was raised or a victim got its SIGKILL. What it needs to wake up itself is missing
+// from the figures. Only with cgroups of version 1, where an edge is a limit with an event.
+#pragma once
+
+#include <vector>
+
+namespace kurultai::bench {
+
+struct Reactions {
+  std::vector<double> raised_us, killed_us;  // microseconds
+};
+
+/// Rounds in which two hold memory and a more important one grows into what is left and beyond. Empty where
+/// there are no such cgroups.
+Reactions measure_reactions(int rounds);
+
+/// Keeps a processor busy until it is killed.
+[[noreturn]] void spin();
+
+}  // namespace kurultai::bench
