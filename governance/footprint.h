@@ -26,8 +26,8 @@ struct PeakSample {
 /// a day. Nothing of none.
 std::optional<Bytes> high_peak(const std::deque<PeakSample>& samples, WallTime now);
 
-/// Whether a task holds more than it was expected to, and not just by what readings differ: a sixteenth above,
-/// and 4 MiB. Nothing is expected of a task with a footprint of 0.
+/// Whether a task holds more than it was expected to, and not just by what readings differ: a sixteenth
+/// above, and 4 MiB. Nothing is expected of a task with a footprint of 0.
 bool has_outgrown(Bytes held, Bytes footprint);
 
 /// By agent, or by agent and size class: clients who know that one kind of task is larger say so.
