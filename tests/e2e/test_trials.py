@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import BIN, PATIENCE
+from harness import BIN, PATIENCE, is_instrumented
 from level import LevelE2E, with_cgroups
 
 ROUNDS = 10 if PATIENCE == 1 else 3
@@ -20,6 +20,8 @@ ROUNDS = 10 if PATIENCE == 1 else 3
 @with_cgroups
 class Trials(LevelE2E):
     def test_memory_is_taken_from_the_right_tasks(self):
+        if is_instrumented():
+            self.skipTest("the rounds are laid out for a supervisor of 8 MiB, and a sanitized one takes 70")
         run = subprocess.run(
             [os.path.join(BIN, "kurultai-trials"), "--rounds", str(ROUNDS), "--tasks", "6", "--budget", "256MiB", "--any-pause",
              "--growths", "2", "--json"],
