@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "e2e"))
 import level
-from harness import MIB, agent_command, client, wait_until
+from harness import MIB, PATIENCE, agent_command, client, wait_until
 from level import BALLOON, Balloon, LevelE2E, Scale, with_cgroups
 
 BUDGET = 256
@@ -162,7 +162,7 @@ class Suspension(LevelE2E):
         important, _, counter = self.suspended(daemon)
         important.end()
         self.gate.unlink()
-        drained = client(daemon, "drain", "--timeout", "60s")
+        drained = client(daemon, "drain", "--timeout", f"{40 * PATIENCE:.0f}s")
         self.assertEqual(drained.returncode, 0, drained.stderr)
 
 
