@@ -11,7 +11,7 @@ namespace {
 // A look through a long queue is made at every start.
 constexpr std::size_t most_passed_at_once = 64;
 
-constexpr Bytes supervisor_room = mebibytes(16);
+constexpr Bytes supervisor_room = mebibytes(16);  // that it may grow by, and the parts still fit
 
 }  // namespace
 
@@ -51,8 +51,7 @@ Bytes Dispatcher::footprint_of(const std::string& agent, const std::string& size
 /// An equal part for each of `workers.max`: that many are meant to run together. Nothing where that is auto.
 std::optional<Bytes> Dispatcher::guessed_footprint() const {
   if (!config_->workers.max) return std::nullopt;
-  const Bytes own =
-      std::max(monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{}, supervisor_room);
+  const Bytes own = supervisor_room + (monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{});
   const Bytes line = share_of(budget(), config_->memory.thresholds.at(Threshold::preempt));
   return std::max(Bytes{(line - own).count / *config_->workers.max}, mebibytes(1));
 }
