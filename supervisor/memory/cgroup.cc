@@ -56,6 +56,22 @@ CgroupController::~CgroupController() {
   for (const InstancePaths& paths : hierarchies_) ignore_failure(remove_below(paths.top));
 }
 
+Result<GroupReading> Charge::read_again() const {
+  static constexpr int most_repeated = 7;
+  if (last_ && repeated_ < most_repeated) {
+    const auto charged = current();
+    if (!charged) return std::unexpected(charged.error());
+    const auto high = high_water();
+    if (!high) return std::unexpected(high.error());
+    repeated_ += 1;
+    if (*charged == last_->raw && *high == last_->high_water) return *last_;
+  }
+  repeated_ = 0;
+  auto reading = read();
+  last_ = reading ? std::optional(*reading) : std::nullopt;
+  return reading;
+}
+
 std::function<Result<WorkersReading>()> CgroupController::reading_job(bool each_group) const {
   auto groups = each_group ? living_ : decltype(living_)();
   return [total = total_, groups = std::move(groups)]() -> Result<WorkersReading> {
@@ -63,7 +79,7 @@ std::function<Result<WorkersReading>()> CgroupController::reading_job(bool each_
     if (!sum) return std::unexpected(sum.error());
     WorkersReading reading{*sum, {}};
     for (const auto& [name, charge] : groups) {
-      auto one = charge->read();
+      auto one = charge->read_again();
       if (!one && one.error().code == ENODEV) continue;  // removed meanwhile
       if (!one) return std::unexpected(one.error());
       reading.groups.push_back({name, *one});

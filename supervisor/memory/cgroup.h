@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -20,7 +21,17 @@ class Charge {
  public:
   virtual ~Charge() = default;
   virtual Result<GroupReading> read() const = 0;
+  /// Like read(). One whose charge and maximum are what they were the last time is taken to be as it was
+  /// then, up to seven times in a row: memory.stat costs ten times as much as both (measured), and most of
+  /// many groups stand still. Loop thread only.
+  Result<GroupReading> read_again() const;
+  virtual Result<Bytes> current() const = 0;
+  virtual Result<Bytes> high_water() const = 0;  // 0 where the kernel keeps none
   virtual Result<std::int64_t> oom_kills() const = 0;
+
+ private:
+  mutable std::optional<GroupReading> last_;
+  mutable int repeated_ = 0;
 };
 
 /// This process, and those that come along, in the instance's `supervisor` leaf; its destructor takes them
@@ -58,6 +69,10 @@ struct CacheKeys {
 /// File pages that do not count as used: the inactive ones, and those that reclaim made active only because
 /// they are not written yet (shrink_folio_list in mm/vmscan.c): writing a large file would look like a leak.
 Result<std::int64_t> unused_cache(std::string_view stat, const CacheKeys& keys, const std::string& path);
+
+inline Result<Bytes> as_bytes(Result<std::int64_t> number) {
+  return number ? Result<Bytes>(Bytes{*number}) : std::unexpected(number.error());
+}
 
 /// mkdir; what exists already is used.
 Result<void> make_directory(const std::string& path);
@@ -103,7 +118,7 @@ class CgroupGroup : public WorkerGroup {
 
   std::vector<std::string> launch_options() const override;
   void started(int) override {}
-  Result<GroupReading> read() const override { return charge_->read(); }
+  Result<GroupReading> read() const override { return charge_->read_again(); }
   std::uint64_t oom_kills() const override {
     return static_cast<std::uint64_t>(charge_->oom_kills().value_or(0));
   }

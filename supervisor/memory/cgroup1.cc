@@ -53,10 +53,8 @@ class Charge1 : public Charge {
 
   Result<std::int64_t> oom_kills() const override { return oom_state("oom_kill"); }  // since 4.13
   Result<std::int64_t> under_oom() const { return oom_state("under_oom"); }
-  Result<Bytes> usage() const {
-    auto usage = usage_.read_number();
-    return usage ? Result<Bytes>(Bytes{*usage}) : std::unexpected(usage.error());
-  }
+  Result<Bytes> current() const override { return as_bytes(usage_.read_number()); }
+  Result<Bytes> high_water() const override { return as_bytes(high_.read_number()); }
 
  private:
   Result<std::int64_t> oom_state(const char* key) const {
@@ -126,7 +124,7 @@ class Group1 : public CgroupGroup {
     return write_limit(memory_directory(), memory);
   }
 
-  Result<Bytes> charge() const override { return charge_->usage(); }
+  Result<Bytes> charge() const override { return charge_->current(); }
 
   /// The group's own limit with its killer off: whoever grows is parked in its page fault (memory.rst, 10),
   /// and nobody else is touched.

@@ -62,10 +62,8 @@ class Charge2 : public Charge {
                         {active},   {*peak},   static_cast<std::uint64_t>(*kills)};
   }
 
-  Result<Bytes> current() const {
-    auto current = current_.read_number();
-    return current ? Result<Bytes>(Bytes{*current}) : std::unexpected(current.error());
-  }
+  Result<Bytes> current() const override { return as_bytes(current_.read_number()); }
+  Result<Bytes> high_water() const override { return as_bytes(read_if_there(peak_)); }
 
   Result<std::int64_t> oom_kills() const override {
     KernelFile::Buffer buffer;

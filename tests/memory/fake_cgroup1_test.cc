@@ -132,21 +132,42 @@ TEST_CASE("a reading is the charge less inactive file pages plus swap") {
 
 TEST_CASE("file pages that are active only because they are not written yet are not used") {
   const FakeMachine machine;
-  machine.tree.write(machine.w1 + "/memory.usage_in_bytes", "300\n");
   const auto controller = machine.make().value();
   const auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  int charge = 300;  // another each time, or the reading before counts
   struct Row {
     int active, dirty, writeback, used;
   };
   for (const Row row : {Row{180, 0, 180, 20}, Row{180, 150, 30, 20}, Row{180, 5, 0, 195},
                         Row{180, 250, 50, 20}, Row{0, 200, 0, 200}, Row{180, 0, 0, 200}}) {
     CAPTURE(row.dirty);
+    machine.tree.write(machine.w1 + "/memory.usage_in_bytes", std::to_string(++charge) + "\n");
     machine.tree.write(machine.w1 + "/memory.stat", "total_dirty " + std::to_string(row.dirty) +
                                                         "\ntotal_writeback " + std::to_string(row.writeback) +
                                                         "\ntotal_inactive_file 100\ntotal_active_file " +
                                                         std::to_string(row.active) + "\n");
-    CHECK(group->read()->used == Bytes{row.used});
+    CHECK(group->read()->used == Bytes{row.used + charge - 300});
   }
+}
+
+TEST_CASE("a group that stands still is not read anew each time, one that had a higher maximum is") {
+  const FakeMachine machine;
+  const auto controller = machine.make().value();
+  const auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  const auto set_inactive = [&](int bytes) {
+    machine.tree.write(machine.w1 + "/memory.stat",
+                       "total_inactive_file " + std::to_string(bytes) + "\ntotal_active_file 0\n");
+  };
+  machine.tree.write(machine.w1 + "/memory.usage_in_bytes", "1000\n");
+  set_inactive(0);
+  CHECK(group->read()->used == Bytes{1000});
+  set_inactive(400);
+  for (int i = 0; i < 7; ++i) CHECK(group->read()->used == Bytes{1000});
+  CHECK(group->read()->used == Bytes{600});
+  set_inactive(500);
+  machine.tree.write(machine.w1 + "/memory.max_usage_in_bytes", "60000001\n");
+  CHECK(group->read()->used == Bytes{500});
+  CHECK(group->read()->high_water == Bytes{60000001});
 }
 
 TEST_CASE("more inactive pages than charge is nothing used, not less") {
