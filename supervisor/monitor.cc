@@ -46,10 +46,9 @@ void Monitor::configure(Settings settings) {
   nudge();
 }
 
-// Each threshold and the line at which it clears, less what the supervisor itself uses: the kernel counts the
-// workers.
-void Monitor::set_marks() {
-  marks_watch_.reset();
+/// Each threshold and the line at which it clears, less what the supervisor itself uses: the kernel counts
+/// the workers.
+std::vector<Bytes> Monitor::marks() const {
   const Bytes own = own_rss().value_or(Bytes{});
   std::vector<Bytes> marks;
   for (const double ratio : settings_.thresholds.ratio) {
@@ -58,20 +57,51 @@ void Monitor::set_marks() {
       if (mark.count > 0) marks.push_back(mark);
     }
   }
-  const auto fd = controller_.watch(marks);
-  kernel_events_ = fd.has_value() && *fd >= 0;
+  return marks;
+}
+
+/// Until they are set readings are polled.
+void Monitor::set_marks() {
+  marks_are_old_ = true;
+  if (setting_marks_) return;
+  marks_are_old_ = false;
+  setting_marks_ = true;
+  auto fd = std::make_shared<Result<int>>(-1);
+  run_on_thread(
+      loop_, [&controller = controller_, marks = marks(), fd] { *fd = controller.watch(marks); },
+      [this, fd, alive = std::weak_ptr(alive_)] {
+        if (alive.expired()) return;
+        setting_marks_ = false;
+        marks_watch_.reset();
+        if (!running_) return;
+        if (marks_are_old_) return set_marks();
+        watch_marks(fd->value_or(-1));
+        nudge();  // one may have been crossed meanwhile
+      });
+}
+
+void Monitor::watch_marks(int fd) {
+  kernel_events_ = fd >= 0;
   if (!kernel_events_) return;
-  marks_fd_ = *fd;
-  auto watch = uv::FdWatch::start(loop_, marks_fd_, [this] {
+  auto watch = uv::FdWatch::start(loop_, fd, [this, fd] {
     std::uint64_t count = 0;
-    [[maybe_unused]] const auto got = ::read(marks_fd_, &count, sizeof(count));
+    [[maybe_unused]] const auto got = ::read(fd, &count, sizeof(count));
     read();
   });
   if (watch) marks_watch_ = std::move(*watch);
 }
 
 void Monitor::nudge() {
-  if (running_ && !reading_) timer_.start(Duration(0));
+  if (running_ && !reading_) read_in(Duration(0));
+}
+
+void Monitor::task_began() {
+  if (running_ && !reading_ && next_ > loop_.now() + busy_sample) read_in(busy_sample);
+}
+
+void Monitor::read_in(Duration wait) {
+  next_ = loop_.now() + wait;
+  timer_.start(wait);
 }
 
 void Monitor::read() {
@@ -93,7 +123,7 @@ void Monitor::take(Result<WorkersReading> reading) {
   auto snapshot = reading ? complete(std::move(*reading)) : std::unexpected(reading.error());
   if (!snapshot) {
     trouble_ = snapshot.error().message;
-    return timer_.start(retry_after_failure);
+    return read_in(retry_after_failure);
   }
   trouble_.clear();
   last_ = std::move(*snapshot);
@@ -137,7 +167,7 @@ void Monitor::schedule() {
   if (activity.lowest_warning && last_.workers.total.used >= *activity.lowest_warning) {
     next = std::min(next, warning_sample);
   }
-  timer_.start(next);
+  read_in(next);
 }
 
 }  // namespace kurultai

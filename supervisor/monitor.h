@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 #include "supervisor/memory/controller.h"
@@ -48,8 +49,11 @@ class Monitor {
   void stop();
   void configure(Settings settings);
 
-  /// A reading soon, because something changed (a worker came, a task started).
+  /// A reading soon, because memory changed hands (a worker came or went).
   void nudge();
+  /// From now on readings come as often as peaks of running tasks need; the first is not hurried, since most
+  /// tasks that are over before it cost less than it does.
+  void task_began();
   /// A reading now, where that takes microseconds (cgroups); the last one otherwise.
   Result<MemorySnapshot> read_now();
 
@@ -61,7 +65,10 @@ class Monitor {
   void read();
   void take(Result<WorkersReading> reading);
   void schedule();
+  void read_in(Duration wait);
+  std::vector<Bytes> marks() const;
   void set_marks();
+  void watch_marks(int fd);
   Result<MemorySnapshot> complete(WorkersReading reading) const;
 
   uv::Loop& loop_;
@@ -71,10 +78,12 @@ class Monitor {
   std::function<void(const MemorySnapshot&)> on_reading_;
   uv::Timer timer_;
   std::unique_ptr<uv::FdWatch> marks_watch_;
-  int marks_fd_ = -1;
+  bool setting_marks_ = false;  // on a thread
+  bool marks_are_old_ = false;  // they changed meanwhile
   bool kernel_events_ = false;
   bool reading_ = false;  // one is under way on a thread
   bool running_ = false;
+  TimePoint next_{};  // reading
   MemorySnapshot last_;
   std::string trouble_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -108,7 +108,7 @@ void Dispatcher::begin(Task& task, Worker& worker) {
   events_.emit(
       task.id,
       TaskEvent{.kind = TaskEvent::Kind::started, .task = task, .dispatch = loop_.now() - startable_since_});
-  if (monitor_ != nullptr && runs_.size() == 1) monitor_->nudge();
+  if (monitor_ != nullptr) monitor_->task_began();
 }
 
 void Dispatcher::send_task(Run& run) {
