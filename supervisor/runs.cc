@@ -101,6 +101,7 @@ void Dispatcher::begin(Task& task, Worker& worker) {
     worker.forget_oom();
     worker.reset_peak();
   }
+  if (governs_edges()) grants_.busy();
   send_task(run);
   run.timer = std::make_unique<uv::Timer>(loop_, [this, id = task.id] { on_deadline(id); });
   const Duration stall = run.agent->stall_timeout;

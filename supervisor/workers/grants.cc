@@ -15,6 +15,7 @@ namespace {
 constexpr Bytes start_room = mebibytes(16);
 constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
 constexpr Duration waiting_pace{5};
+constexpr Bytes ample_room = gibibytes(1);  // for the slowest pace
 constexpr Duration return_time{10'000};
 
 Bytes needed_for_start(const Worker& worker) {
@@ -145,7 +146,9 @@ void Grants::schedule() {
   std::optional<Bytes> nearest;
   for (const Held& held : held_) {
     if (held.edge >= held.worker->spec().memory_limit) continue;
-    const Bytes slack = std::max(held.edge - held.charge, Bytes{});
+    // One without a task stands still; should it not, the kernel says so when it reaches its edge.
+    const bool still = held.worker->tasks().empty() && !held.growing;
+    const Bytes slack = still ? ample_room : std::max(held.edge - held.charge, Bytes{});
     nearest = std::min(nearest.value_or(slack), slack);
   }
   if (nearest) timer_.start(next_look_in(*nearest));
