@@ -1,7 +1,9 @@
 #include "governance/receipt.h"
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 namespace kurultai {
 
@@ -46,6 +48,34 @@ std::vector<const Candidate*> in_order(const Receipt& receipt) {
   return order;
 }
 
+const char* action_of(const Receipt& receipt) {
+  if (receipt.kill) return "kill";
+  return !receipt.room && only_suspends(receipt) ? "suspend" : "preempt";
+}
+
+constexpr std::array standings = {"idle", "busy", "leaving", "stuck"};
+
+json load_json(const WorkerLoad& load, TimePoint now) {
+  return {{"workerId", load.worker_id},
+          {"heldBytes", load.held.count},
+          {"expectedBytes", load.expected.count},
+          {"standing", standings.at(static_cast<std::size_t>(load.standing))},
+          {"idleSinceMs", before(load.idle_since, now)}};
+}
+
+json room_json(const RoomAsked& room, TimePoint now) {
+  json workers = json::array();
+  for (const WorkerLoad& load : room.workers) workers.push_back(load_json(load, now));
+  return {{"taskId", room.task_id},
+          {"priority", to_string(room.priority)},
+          {"footprintBytes", room.footprint.count},
+          {"lineBytes", room.line.count},
+          {"elsewhereBytes", room.elsewhere.count},
+          {"workerId", room.worker.empty() ? json() : json(room.worker)},
+          {"workers", std::move(workers)},
+          {"endedWorkers", room.end_workers}};
+}
+
 json rung_json(const Rung& rung, TimePoint now) {
   return {{"rung", rung.name},
           {"msBefore", before(rung.at, now)},
@@ -54,21 +84,50 @@ json rung_json(const Rung& rung, TimePoint now) {
           {"tookMs", rung.took ? json(rung.took->count()) : json()}};
 }
 
+TimePoint ago(const json& milliseconds) {
+  return TimePoint{} -
+         std::chrono::duration_cast<TimePoint::duration>(Milliseconds(milliseconds.get<double>()));
+}
+
+Bytes bytes_in(const json& object, const char* name) { return {object.at(name).get<std::int64_t>()}; }
+
+Priority priority_in(const json& object) {
+  return parse_priority(object.at("priority").get<std::string>()).value();
+}
+
+WorkerLoad parse_load(const json& object) {
+  const auto standing = std::ranges::find(standings, object.at("standing").get<std::string>());
+  if (standing == standings.end()) throw std::invalid_argument("standing");
+  return {object.at("workerId").get<std::string>(), bytes_in(object, "heldBytes"),
+          bytes_in(object, "expectedBytes"), static_cast<WorkerLoad::Standing>(standing - standings.begin()),
+          ago(object.at("idleSinceMs"))};
+}
+
+RoomAsked parse_room(const json& object) {
+  RoomAsked room{.task_id = object.at("taskId").get<std::string>(),
+                 .priority = priority_in(object),
+                 .footprint = bytes_in(object, "footprintBytes"),
+                 .line = bytes_in(object, "lineBytes"),
+                 .elsewhere = bytes_in(object, "elsewhereBytes"),
+                 .workers = {},
+                 .end_workers = object.at("endedWorkers").get<std::vector<std::string>>()};
+  if (const json& worker = object.at("workerId"); !worker.is_null()) room.worker = worker.get<std::string>();
+  for (const json& load : object.at("workers")) room.workers.push_back(parse_load(load));
+  return room;
+}
+
 Candidate parse_candidate(const json& object) {
   Candidate task;
   task.task_id = object.at("taskId").get<std::string>();
-  task.priority = parse_priority(object.at("priority").get<std::string>()).value();
-  task.memory = {object.at("memoryBytes").get<std::int64_t>()};
+  task.priority = priority_in(object);
+  task.memory = bytes_in(object, "memoryBytes");
   task.work_lost = object.at("workLostSeconds").get<double>();
   task.preemptable = object.at("preemptable").get<bool>();
   task.suspendable = object.at("suspendable").get<bool>();
   task.is_protected = object.at("protected").get<bool>();
   task.outgrown = object.at("outgrown").get<bool>();
   task.dying = object.at("dying").get<bool>();
-  if (const json& back = object.at("backInMs"); !back.is_null()) {
-    task.back_by =
-        TimePoint{} + std::chrono::duration_cast<TimePoint::duration>(Milliseconds(back.get<double>()));
-  }
+  if (const json& back = object.at("backInMs"); !back.is_null()) task.back_by = ago(-back.get<double>());
   return task;
 }
 
@@ -77,11 +136,10 @@ Receipt parse_whole(const json& object) {
   receipt.id = object.at("id").get<std::string>();
   receipt.kill = object.at("action").get<std::string>() == "kill";
   const json& reading = object.at("reading");
-  const auto bytes = [&reading](const char* name) { return Bytes{reading.at(name).get<std::int64_t>()}; };
-  receipt.used = bytes("usedBytes");
-  receipt.budget = bytes("budgetBytes");
-  receipt.idle = bytes("idleBytes");
-  receipt.ending = bytes("endingBytes");
+  receipt.used = bytes_in(reading, "usedBytes");
+  receipt.budget = bytes_in(reading, "budgetBytes");
+  receipt.idle = bytes_in(reading, "idleBytes");
+  receipt.ending = bytes_in(reading, "endingBytes");
   receipt.starving = reading.at("starving").get<bool>();
   const json& thresholds = object.at("thresholds");
   for (std::size_t i = 0; i < threshold_count; ++i) {
@@ -92,12 +150,28 @@ Receipt parse_whole(const json& object) {
     receipt.running.push_back(parse_candidate(task));
     if (task.at("chosen").get<bool>()) receipt.chosen.push_back(receipt.running.back().task_id);
   }
+  if (const json& room = object.at("room"); !room.is_null()) receipt.room = parse_room(room);
   return receipt;
+}
+
+std::vector<std::string> admit_again(const Receipt& receipt) {
+  const RoomAsked& asked = *receipt.room;
+  const auto answer = admit({.line = asked.line,
+                             .elsewhere = asked.elsewhere,
+                             .workers = asked.workers,
+                             .worker = asked.worker,
+                             .priority = asked.priority,
+                             .footprint = asked.footprint,
+                             .running = receipt.running});
+  const auto* room = std::get_if<MakeRoom>(&answer);
+  if (room == nullptr || room->end_workers != asked.end_workers) return {};
+  return room->preempt;
 }
 
 }  // namespace
 
 std::vector<std::string> decide_again(const Receipt& receipt) {
+  if (receipt.room) return admit_again(receipt);
   Governor governor(receipt.thresholds);
   const Situation situation{receipt.used, receipt.budget, receipt.running,
                             receipt.idle, receipt.ending, receipt.starving};
@@ -121,9 +195,7 @@ json to_json(const Receipt& receipt) {
     memory.push_back({{"msBefore", before(point.at, receipt.now)}, {"usedBytes", point.used.count}});
   return {{"id", receipt.id},
           {"time", to_rfc3339(receipt.time)},
-          {"action", receipt.kill             ? "kill"
-                     : only_suspends(receipt) ? "suspend"
-                                              : "preempt"},
+          {"action", action_of(receipt)},
           {"reading",
            {{"usedBytes", receipt.used.count},
             {"budgetBytes", receipt.budget.count},
@@ -133,6 +205,7 @@ json to_json(const Receipt& receipt) {
             {"starving", receipt.starving}}},
           {"thresholds", std::move(thresholds)},
           {"ranking", std::move(ranking)},
+          {"room", receipt.room ? room_json(*receipt.room, receipt.now) : json()},
           {"rungs", std::move(rungs)},
           {"memory", std::move(memory)}};
 }

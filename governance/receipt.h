@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "governance/admission.h"
 #include "governance/governor.h"
 #include "protocol/error.h"
 
@@ -27,6 +28,17 @@ struct UsedAt {
   Bytes used;
 };
 
+/// A task that was to start and did not fit: the question that admission was asked (RoomQuestion), and which
+/// idle workers ended for it.
+struct RoomAsked {
+  std::string task_id;
+  Priority priority = Priority::normal;
+  Bytes footprint, line, elsewhere;
+  std::string worker = {};  // where it would run; empty: in a new one
+  std::vector<WorkerLoad> workers;
+  std::vector<std::string> end_workers;
+};
+
 struct Receipt {
   std::string id;  // the correlation id of the decision
   WallTime time;
@@ -39,9 +51,12 @@ struct Receipt {
   std::vector<std::string> chosen;
   std::vector<Rung> rungs;
   std::vector<UsedAt> memory;  // of the last minute, oldest first
+  /// Present where admission decided and not the governor: they gave way to a task that was to start. Then
+  /// `running` are those that it could take from, each with what is committed to it.
+  std::optional<RoomAsked> room = {};
 };
 
-/// What a fresh governor chooses on these figures.
+/// What a fresh governor, or admission, chooses on these figures.
 std::vector<std::string> decide_again(const Receipt& receipt);
 
 /// The candidates come in the order in which they would give way. Times are milliseconds before (negative:

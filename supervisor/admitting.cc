@@ -97,18 +97,32 @@ std::vector<Candidate> Dispatcher::outranked(std::string_view worker) const {
   return running;
 }
 
-Admission Dispatcher::admission_of(const Task& task, const Placement& placement) const {
-  if (config_->admission == AdmissionRule::none) return StartTask{};
+std::vector<WorkerLoad> Dispatcher::loads() const {
   std::vector<WorkerLoad> loads;
+  loads.reserve(pool_.workers().size());
   for (const auto& worker : pool_.workers()) loads.push_back(load_of(*worker));
-  const auto* use = std::get_if<UseWorker>(&placement);
+  return loads;
+}
+
+/// Without those that it could take from.
+RoomQuestion Dispatcher::room_question(const Task& task, std::string_view worker,
+                                       std::span<const WorkerLoad> loads) const {
   RoomQuestion question;
   question.line = share_of(budget(), config_->memory.thresholds.at(Threshold::preempt));
   question.elsewhere = stray_ + (monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{});
   question.workers = loads;
-  if (use != nullptr) question.worker = use->worker_id;
+  question.worker = worker;
   question.priority = task.priority;
   question.footprint = footprint_of(task);
+  return question;
+}
+
+Admission Dispatcher::admission_of(const Task& task, const Placement& placement) const {
+  if (config_->admission == AdmissionRule::none) return StartTask{};
+  const auto loads = this->loads();
+  const auto* use = std::get_if<UseWorker>(&placement);
+  RoomQuestion question =
+      room_question(task, use != nullptr ? std::string_view(use->worker_id) : std::string_view(), loads);
   if (auto answer = admit(question); std::holds_alternative<StartTask>(answer)) return answer;
   const auto running = outranked(question.worker);
   question.running = running;
@@ -127,6 +141,9 @@ bool Dispatcher::finds_room(Task& task, Look& look) {
     return true;
   }
   waits_for_room_ = true;
+  look.asks = &task;
+  const auto* use = std::get_if<UseWorker>(&look.placement);
+  look.worker = use != nullptr ? use->worker_id : "";
   look.placement = WaitForWorker{};
   // Nobody gives way for one that would only pass another.
   if (!look.passed.empty()) look.admission = WaitForRoom{};
@@ -137,13 +154,28 @@ bool Dispatcher::finds_room(Task& task, Look& look) {
   return false;
 }
 
-void Dispatcher::make_room(const MakeRoom& room) {
+void Dispatcher::make_room(const Look& look, const MakeRoom& room) {
   if (room.end_workers.empty() && room.preempt.empty()) return;
   decisions_ += 1;
+  if (!room.preempt.empty()) keep_receipt(look, room);
   for (const std::string& id : room.end_workers) {
     if (Worker* worker = pool_.find(id)) worker->end(std::min(idle_grace, worker->agent().grace));
   }
   for (const std::string& id : room.preempt) govern(id, Step::preempt, governor_.pressure().ratio());
+}
+
+void Dispatcher::keep_receipt(const Look& look, const MakeRoom& room) {
+  const auto loads = this->loads();
+  const RoomQuestion question = room_question(*look.asks, look.worker, loads);
+  Receipt receipt = new_receipt();
+  receipt.used = monitor_ != nullptr ? monitor_->last().used : Bytes{};
+  receipt.budget = budget();
+  receipt.running = outranked(look.worker);
+  receipt.chosen = room.preempt;
+  receipt.room = RoomAsked{look.asks->id, question.priority,  question.footprint,
+                           question.line, question.elsewhere, look.worker,
+                           loads,         room.end_workers};
+  hand_out(std::move(receipt));
 }
 
 /// With governance off nobody waits for room: what would have been done is said, once a task.

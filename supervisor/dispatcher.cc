@@ -291,7 +291,7 @@ bool Dispatcher::start_next() {
     return true;
   }
   const auto* room = std::get_if<MakeRoom>(&look.admission);
-  if (room != nullptr && waits_for_room_) make_room(*room);
+  if (room != nullptr && waits_for_room_) make_room(look, *room);
   if (const auto* yield = std::get_if<YieldWorker>(&look.placement)) {
     if (Worker* worker = pool_.find(yield->worker_id))
       worker->end(std::min(idle_grace, worker->agent().grace));

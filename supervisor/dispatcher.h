@@ -187,6 +187,8 @@ class Dispatcher : public WorkerListener {
     int most_workers;
     Placement placement = WaitForWorker{};  // of the task last looked at
     Admission admission = WaitForRoom{};    // and what it is told
+    Task* asks = nullptr;                   // it is told that room can be made for it,
+    std::string worker = {};                // in this worker, or in a new one
     bool closed = false;                    // nobody behind it may start
     std::vector<Task*> passed = {};         // they wait for room, and let others of their level go first
   };
@@ -229,15 +231,21 @@ class Dispatcher : public WorkerListener {
   Bytes budget() const;
   WorkerLoad load_of(const Worker& worker) const;
   std::vector<Candidate> outranked(std::string_view worker) const;
+  std::vector<WorkerLoad> loads() const;
+  RoomQuestion room_question(const Task& task, std::string_view worker,
+                             std::span<const WorkerLoad> loads) const;
   Admission admission_of(const Task& task, const Placement& placement) const;
   bool finds_room(Task& task, Look& look);
-  void make_room(const MakeRoom& room);
+  void make_room(const Look& look, const MakeRoom& room);
+  void keep_receipt(const Look& look, const MakeRoom& room);
   void withhold(Task& task, const Admission& answer);
 
   // governing.cc: the side of memory
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void keep_receipt(const Situation& situation, std::span<const Action> actions);
+  Receipt new_receipt() const;
+  void hand_out(Receipt receipt);
   void note_rung(const char* name, std::optional<Bytes> freed = {}, std::optional<TimePoint> since = {});
   Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const;
   bool kill_can_wait(const MemorySnapshot& snapshot);

@@ -78,35 +78,46 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
 
 /// Of a decision that somebody has to give way: with each of them, before it is carried out.
 void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action> actions) {
-  static constexpr std::size_t most_receipts = 3;
-  auto receipt = std::make_shared<Receipt>();
+  Receipt receipt = new_receipt();
   for (const Action& action : actions) {
-    if (is_kill(action)) receipt->kill = true;
-    if (const std::string* victim = victim_of(action)) receipt->chosen.push_back(*victim);
+    if (is_kill(action)) receipt.kill = true;
+    if (const std::string* victim = victim_of(action)) receipt.chosen.push_back(*victim);
   }
-  if (receipt->chosen.empty()) return;
-  receipt->id = "g" + std::to_string(decisions_);
-  receipt->time = loop_.wall_now();
-  receipt->now = loop_.now();
-  receipt->thresholds = governor_.pressure().thresholds();
-  receipt->used = situation.used;
-  receipt->budget = situation.budget;
-  receipt->idle = situation.idle;
-  receipt->ending = situation.ending;
-  receipt->starving = situation.starving;
-  receipt->running.assign(situation.running.begin(), situation.running.end());
-  receipt->memory = curve_.points();
-  receipt->rungs = rungs_;
-  for (Rung& rung : receipt->rungs) {  // a hint shows its effect only by now
+  if (receipt.chosen.empty()) return;
+  receipt.used = situation.used;
+  receipt.budget = situation.budget;
+  receipt.idle = situation.idle;
+  receipt.ending = situation.ending;
+  receipt.starving = situation.starving;
+  receipt.running.assign(situation.running.begin(), situation.running.end());
+  receipt.rungs = rungs_;
+  for (Rung& rung : receipt.rungs) {  // a hint shows its effect only by now
     if (!rung.freed) rung.freed = std::max(rung.used - situation.used, Bytes{});
   }
-  for (const std::string& chosen : receipt->chosen) {
+  hand_out(std::move(receipt));
+}
+
+Receipt Dispatcher::new_receipt() const {
+  Receipt receipt;
+  receipt.id = "g" + std::to_string(decisions_);
+  receipt.time = loop_.wall_now();
+  receipt.now = loop_.now();
+  receipt.thresholds = governor_.pressure().thresholds();
+  receipt.memory = curve_.points();
+  return receipt;
+}
+
+/// To all whom it concerns: the tasks of a worker go together.
+void Dispatcher::hand_out(Receipt receipt) {
+  static constexpr std::size_t most_receipts = 3;
+  const auto shared = std::make_shared<const Receipt>(std::move(receipt));
+  for (const std::string& chosen : shared->chosen) {
     const auto run = runs_.find(chosen);
     if (run == runs_.end() || run->second.worker == nullptr) continue;
-    for (const std::string& id : run->second.worker->tasks()) {  // all of its worker's go with it
+    for (const std::string& id : run->second.worker->tasks()) {
       auto& kept = runs_.at(id).task.receipts;
       if (kept.size() >= most_receipts) kept.erase(kept.begin());
-      kept.push_back({receipt});
+      kept.push_back({shared});
     }
   }
 }

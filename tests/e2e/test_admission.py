@@ -135,6 +135,11 @@ class Priorities(Admitting):
         self.assertEqual([(event["taskId"] in (low[0].id, low[1].id), event["reason"]) for event in preempted], [(True, "preempt")], "one is enough")
         self.assertRegex(preempted[0]["correlationId"], r"^g\d+$")
         self.assertEqual(sorted(self.states(daemon, low)), ["queued", "running"])
+        gave_way = preempted[0]["taskId"]
+        receipt = daemon.get(f"/v1/tasks/{gave_way}/why").json["decisions"][-1]
+        self.assertEqual((receipt["id"], receipt["action"], receipt["room"]["taskId"]), (preempted[0]["correlationId"], "preempt", high.id))
+        self.assertEqual({one["taskId"]: one["chosen"] for one in receipt["ranking"]}, {task.id: task.id == gave_way for task in low})
+        self.assertIn(f"preempt: room for task {high.id} (high)", client(daemon, "why", gave_way).stdout)
         self.assertEqual(behind.task["state"], "queued")
         again = self.waiting(daemon, "low", priority="normal", payload={"mib": 20})
         daemon.wait_state(again.id, "running")

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -99,10 +100,51 @@ TEST_CASE("a governor that is given a receipt's reading decides the same again")
   CHECK(decisions > 1000);
 }
 
+TEST_CASE("admission that is given a receipt's reading makes the same room again") {
+  std::mt19937_64 random(5);
+  const auto below = [&random](std::uint64_t n) { return static_cast<std::int64_t>(random() % n); };
+  int decisions = 0;
+  for (int round = 0; round < 5000; ++round) {
+    Receipt receipt = receipt_of(600, {});
+    RoomAsked asked{.task_id = "new",
+                    .priority = static_cast<Priority>(below(4)),
+                    .footprint = mebibytes(1 + below(500)),
+                    .line = mebibytes(870),
+                    .elsewhere = mebibytes(below(20)),
+                    .workers = {},
+                    .end_workers = {}};
+    for (std::int64_t i = below(10); i >= 0; --i) {
+      WorkerLoad load{"w" + std::to_string(i), mebibytes(below(200)), mebibytes(below(200)),
+                      static_cast<WorkerLoad::Standing>(below(4)), now - Duration{below(100000)}};
+      if (load.standing == WorkerLoad::Standing::busy) {
+        receipt.running.push_back(candidate("t" + std::to_string(i), static_cast<Priority>(below(5)),
+                                            committed(load), static_cast<double>(below(1000000)) / 997));
+        receipt.running.back().preemptable = below(5) != 0;
+      }
+      asked.workers.push_back(std::move(load));
+    }
+    if (below(3) == 0) asked.worker = asked.workers.front().worker_id;
+    const auto answer = admit({asked.line, asked.elsewhere, asked.workers, asked.worker, asked.priority,
+                               asked.footprint, receipt.running});
+    const auto* room = std::get_if<MakeRoom>(&answer);
+    if (room == nullptr || room->preempt.empty()) continue;
+    asked.end_workers = room->end_workers;
+    receipt.chosen = room->preempt;
+    receipt.room = asked;
+    decisions += 1;
+    const auto text = to_json(receipt).dump();
+    const auto read = parse_receipt(nlohmann::json::parse(text));
+    REQUIRE(read.has_value());
+    CHECK(std::ranges::is_permutation(read->chosen, receipt.chosen));
+    CHECK(decide_again(*read) == receipt.chosen);
+  }
+  CHECK(decisions > 300);
+}
+
 TEST_CASE("what is no receipt is refused with the field") {
   auto good = to_json(receipt_of(960, {candidate("a", Priority::low, mebibytes(100), 1)}));
   CHECK(parse_receipt(good).has_value());
-  for (const char* name : {"id", "action", "reading", "thresholds", "ranking"}) {
+  for (const char* name : {"id", "action", "reading", "thresholds", "ranking", "room"}) {
     CAPTURE(name);
     auto bad = good;
     bad.erase(name);

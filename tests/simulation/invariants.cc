@@ -205,6 +205,7 @@ std::vector<std::shared_ptr<const Receipt>> Invariants::decided_now() {
     const Task* task = at_.dispatcher.tasks().find(id);
     if (task == nullptr || task->receipts.empty()) return;
     const auto& receipt = task->receipts.back().receipt;
+    if (receipt->room) return;  // admission's
     if (receipt->now == at_.loop.schedule.now() && seen_.insert(receipt->id).second) fresh.push_back(receipt);
   };
   for (const auto& worker : at_.dispatcher.pool().workers()) std::ranges::for_each(worker->tasks(), look_at);

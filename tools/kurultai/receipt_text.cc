@@ -73,6 +73,11 @@ std::string ranking_text(const json& decision, const std::string& own) {
   return table.text();
 }
 
+std::string reaction_text(const json& decision) {
+  const auto reaction = ms_field(decision, "reactionMs");
+  return reaction ? "; done after " + brief(*reaction) : "";
+}
+
 std::string rungs_text(const json& decision) {
   std::string text;
   for (const json& rung : field(decision, "rungs")) {
@@ -86,7 +91,24 @@ std::string rungs_text(const json& decision) {
   return text.empty() ? "" : "Tried before:\n" + text;
 }
 
+/// Of a decision that made room for a task that was to start.
+std::string room_text(const json& decision, const std::string& own) {
+  const json& room = field(decision, "room");
+  Bytes committed = bytes_field(room, "elsewhereBytes").value_or(Bytes{});
+  for (const json& worker : field(room, "workers")) {
+    if (text_field(worker, "workerId") == text_field(room, "workerId")) continue;
+    committed += std::max(bytes_field(worker, "heldBytes").value_or(Bytes{}),
+                          bytes_field(worker, "expectedBytes").value_or(Bytes{}));
+  }
+  return text_field(decision, "id") + "  " + text_field(decision, "time") + "  preempt: room for task " +
+         text_field(room, "taskId") + " (" + text_field(room, "priority") + "), expected to use " +
+         size_of(room, "footprintBytes") + " beside " + brief(committed) + " that others may use, of " +
+         size_of(room, "lineBytes") + " below the preempt threshold" + reaction_text(decision) + "\n\n" +
+         ranking_text(decision, own) + "\n" + memory_chart(decision, 60, 8);
+}
+
 std::string decision_text(const json& decision, const std::string& own) {
+  if (!field(decision, "room").is_null()) return room_text(decision, own);
   const json& reading = field(decision, "reading");
   const std::string action = text_field(decision, "action");
   const double line =
@@ -96,8 +118,7 @@ std::string decision_text(const json& decision, const std::string& own) {
                      percent(number_field(reading, "ratio").value_or(0)) + ", " + action + " at " +
                      percent(line) + ")";
   if (field(reading, "starving") == true) text += "; a worker waited for memory and there was none to give";
-  if (const auto reaction = ms_field(decision, "reactionMs")) text += "; done after " + brief(*reaction);
-  return text + "\n\n" + ranking_text(decision, own) + "\n" + rungs_text(decision) +
+  return text + reaction_text(decision) + "\n\n" + ranking_text(decision, own) + "\n" + rungs_text(decision) +
          memory_chart(decision, 60, 8);
 }
 
