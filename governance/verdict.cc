@@ -1,5 +1,7 @@
 #include "governance/verdict.h"
 
+#include <algorithm>
+
 namespace kurultai {
 
 namespace {
@@ -40,6 +42,14 @@ Verdict send_back(FailReason reason, Ending ending, const RunPolicy& policy) {
 }
 
 }  // namespace
+
+Duration pause_after_preemption(int preemptions) {
+  static constexpr Duration first{100};
+  static constexpr Duration longest{10'000};
+  if (preemptions < 2) return Duration{0};
+  const int doublings = std::min(preemptions - 2, 7);  // 12.8 s
+  return std::min(first * (1 << doublings), longest);
+}
 
 Verdict judge(Intent intent, Ending ending, const RunPolicy& policy) {
   switch (intent) {

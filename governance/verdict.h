@@ -1,6 +1,7 @@
 // What becomes of a task when its run ends: the delivery rules of the contract in one pure function.
 #pragma once
 
+#include "protocol/duration.h"
 #include "protocol/words.h"
 
 namespace kurultai {
@@ -41,5 +42,10 @@ struct Verdict {
 /// An answer that came before the end counts. Tasks that are not idempotent never run twice: they are sent
 /// back only by PREEMPTED.
 Verdict judge(Intent intent, Ending ending, const RunPolicy& policy);
+
+/// How long a task that was sent back for the `preemptions`th time stays in the queue, while others run: not
+/// at all the first time, then 100 ms and each time twice as long, at most 10 s. Else one that always grows
+/// into the same pressure would use all its preemptions up in a moment.
+Duration pause_after_preemption(int preemptions);
 
 }  // namespace kurultai

@@ -322,6 +322,10 @@ bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
 bool Dispatcher::may_start(const QueuedTask& waiting) {
   if (outranked_by_suspended(waiting.priority)) return false;
   const bool anything_running = !runs_.empty();
+  if (const Task& task = *tasks_.find(waiting.task_id); anything_running && task.not_before > loop_.now()) {
+    arm_pump(task.not_before);
+    return false;
+  }
   if (governor_.allows_start(waiting.priority, anything_running)) return true;
   if (waiting.priority == Priority::heartbeat && governor_.skips_heartbeats()) {
     if (Task* task = tasks_.find(waiting.task_id)) skip_heartbeat(*task);

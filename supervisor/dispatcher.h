@@ -96,6 +96,8 @@ class Dispatcher : public WorkerListener {
   /// Whether they may still grow beyond that, because it was lowered.
   bool workers_are_overdrawn() const { return grants_.is_overdrawn(); }
   bool is_draining() const { return draining_since_.has_value(); }
+  /// On the loop's clock, as a task's `not_before`.
+  TimePoint now() const { return loop_.now(); }
 
   // What others look at.
   const TaskTable& tasks() const { return tasks_; }

@@ -473,6 +473,7 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
                     TaskError{FailReason::cancelled, run.why.empty() ? "cancelled" : run.why});
     case Verdict::Kind::send_back:
       task.preemptions += 1;
+      task.not_before = loop_.now() + pause_after_preemption(task.preemptions);
       return send_back(task, run, run.why.empty() ? to_string(verdict.reason) : std::string_view(run.why));
     case Verdict::Kind::retry:
       task.attempt += 1;

@@ -64,6 +64,7 @@ struct Task {
   std::optional<WallTime> finished_at;
   TimePoint queued_since;  // for the wait, on the clock that never jumps
   TimePoint run_since;
+  TimePoint not_before{};  // while others run: the pause after a preemption
   Duration waited{};
   Duration ran{};
 

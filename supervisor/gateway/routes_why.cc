@@ -33,6 +33,11 @@ std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) 
     return place + "; memory is at " + std::to_string(percent) + " % of the budget, and a " +
            std::string(to_string(task.priority)) + " task has to wait for it to fall";
   }
+  const auto pause = task.not_before - dispatcher.now();
+  if (pause.count() > 0 && dispatcher.pool().active() > 0) {
+    return place + "; it gave way " + std::to_string(task.preemptions) + " times, and pauses for another " +
+           to_string(std::chrono::ceil<Duration>(pause)) + " while others run";
+  }
   const Admission room = dispatcher.room_for(task);
   if (dispatcher.waits_for_room() && !std::holds_alternative<StartTask>(room)) {
     return place + "; it is expected to use " + to_string(dispatcher.footprint_of(task)) +

@@ -75,6 +75,13 @@ TEST_CASE("retries are counted by attempts and refused by the agent's word") {
   CHECK(judge(Intent::none, Ending::agent_failed, policy).kind == Kind::fail);
 }
 
+TEST_CASE("who is sent back again and again comes back later and later") {
+  const std::vector<std::pair<int, Duration>> table = {
+      {0, Duration{0}},    {1, Duration{0}},      {2, Duration{100}},     {3, Duration{200}},
+      {8, Duration{6400}}, {9, Duration{10'000}}, {100, Duration{10'000}}};
+  for (const auto& [preemptions, pause] : table) CHECK(pause_after_preemption(preemptions) == pause);
+}
+
 TEST_CASE("without an intent the ending names the reason") {
   const std::vector<std::pair<Ending, FailReason>> table = {
       {Ending::agent_failed, FailReason::agent_error},

@@ -68,13 +68,14 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
   }
 }
 
-/// What the dispatcher does not promise: a task waits alone while its agent's workers keep failing, and with
-/// backfill others of its level may go first, so many times.
+/// What the dispatcher does not promise: a task waits alone while it pauses after a preemption and while
+/// its agent's workers keep failing, and with backfill others of its level may go first, so many times.
 bool Invariants::may_be_passed(const Fate& waiting, const Fate& started) const {
   const Config& config = at_.dispatcher.config();
   const TimePoint now = at_.loop.schedule.now();
+  const Task* task = at_.dispatcher.tasks().find(waiting.id);
+  if (task != nullptr && task->not_before > now) return true;
   if (config.overtaking.backfill && waiting.priority == started.priority) {
-    const Task* task = at_.dispatcher.tasks().find(waiting.id);
     return task != nullptr && task->passes <= config.overtaking.max_passes;
   }
   const Duration pause = config.workers.max_restarts_per_hour > 1000 ? restart_pause : std::chrono::hours(1);
@@ -162,6 +163,7 @@ bool Invariants::could_start(const Task& task) const {
   const TimePoint now = at_.loop.schedule.now();
   if (now - at_.ledger.last_bad_end(task.agent) < std::chrono::hours(1)) return false;
   if (now - at_.kernel.no_group_at() < 2 * group_pause) return false;
+  if (task.not_before > now) return false;
   const bool anything_runs = dispatcher.pool().active() > 0;
   if (!dispatcher.governor().allows_start(task.priority, anything_runs)) return false;
   const auto views = dispatcher.pool().views();
