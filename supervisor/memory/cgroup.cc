@@ -57,7 +57,6 @@ CgroupController::~CgroupController() {
 }
 
 Result<GroupReading> Charge::read_again() const {
-  static constexpr int most_repeated = 7;
   if (last_ && repeated_ < most_repeated) {
     const auto charged = current();
     if (!charged) return std::unexpected(charged.error());
@@ -66,7 +65,7 @@ Result<GroupReading> Charge::read_again() const {
     repeated_ += 1;
     if (*charged == last_->raw && *high == last_->high_water) return *last_;
   }
-  repeated_ = 0;
+  if (last_) repeated_ = 0;
   auto reading = read();
   last_ = reading ? std::optional(*reading) : std::nullopt;
   return reading;

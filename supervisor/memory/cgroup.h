@@ -25,11 +25,15 @@ class Charge {
   /// then, up to seven times in a row: memory.stat costs ten times as much as both (measured), and most of
   /// many groups stand still. Loop thread only.
   Result<GroupReading> read_again() const;
+  /// The `nth` of many: not all of them shall be read anew at the same time.
+  void stagger(std::size_t nth) { repeated_ = static_cast<int>(nth % (most_repeated + 1)); }
   virtual Result<Bytes> current() const = 0;
   virtual Result<Bytes> high_water() const = 0;  // 0 where the kernel keeps none
   virtual Result<std::int64_t> oom_kills() const = 0;
 
  private:
+  static constexpr int most_repeated = 7;
+
   mutable std::optional<GroupReading> last_;
   mutable int repeated_ = 0;
 };
@@ -96,7 +100,10 @@ class CgroupController : public Controller {
 
   /// Checks the name, tries once more what could not be removed, and makes the group in every hierarchy.
   Result<std::vector<std::string>> make_directories(const std::string& name);
-  void enlist(const std::string& name, std::shared_ptr<Charge> charge) { living_[name] = std::move(charge); }
+  void enlist(const std::string& name, std::shared_ptr<Charge> charge) {
+    charge->stagger(living_.size());
+    living_[name] = std::move(charge);
+  }
 
   const InstancePaths& memory_paths() const { return hierarchies_.front(); }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "supervisor/memory/cgroup.h"
 #include "supervisor/memory/cgroup_file.h"
@@ -70,22 +71,57 @@ class Charge1 : public Charge {
   KernelFile usage_, stat_, oom_, high_;
 };
 
-/// Where swap is accounted, memory and swap together get the same limit: no swap can be used, and none
-/// disarms the cap. The kernel refuses (EINVAL) a moment in which memsw is below memory, hence the order.
-Result<void> write_limit(const std::string& directory, Bytes limit) {
-  if (limit.count <= 0) return failure("limit of " + directory + ": must be positive");
-  const std::string memory = directory + "/memory.limit_in_bytes";
-  const std::string both = directory + "/memory.memsw.limit_in_bytes";
-  const std::string text = std::to_string(limit.count);
-  if (::access(both.c_str(), F_OK) != 0) {
-    ignore_failure(write_file(directory + "/memory.swappiness", "0"));  // the next best
-    return write_file(memory, text);
+Result<void> must_be_positive(const std::string& directory, Bytes limit) {
+  return limit.count > 0 ? Result<void>{} : failure("limit of " + directory + ": must be positive");
+}
+
+/// The limit of one group. Where swap is accounted, memory and swap together get the same limit: no swap can
+/// be used, and none disarms the cap. The kernel refuses (EINVAL) a moment in which memsw is below memory,
+/// hence the order.
+class Limit1 {
+ public:
+  static Result<Limit1> open(const std::string& directory) {
+    const std::string path = directory + "/memory.limit_in_bytes";
+    auto memory = KernelKnob::open(path);
+    if (!memory) return std::unexpected(memory.error());
+    auto present = read_number(path);
+    if (!present) return std::unexpected(present.error());
+    auto both = KernelKnob::open(directory + "/memory.memsw.limit_in_bytes");
+    if (!both && both.error().code != ENOENT) return std::unexpected(both.error());
+    if (!both) ignore_failure(write_file(directory + "/memory.swappiness", "0"));  // the next best
+    return Limit1(directory, std::move(*memory), both ? std::optional(std::move(*both)) : std::nullopt,
+                  *present);
   }
-  auto present = read_number(memory);
-  if (!present) return std::unexpected(present.error());
-  const bool raising = limit.count > *present;
-  if (auto first = write_file(raising ? both : memory, text); !first) return first;
-  return write_file(raising ? memory : both, text);
+
+  Result<void> set(Bytes limit) {
+    if (auto good = must_be_positive(directory_, limit); !good) return good;
+    const std::string text = std::to_string(limit.count);
+    const bool raising = limit.count > present_;
+    if (both_ && raising) {
+      if (auto first = both_->write(text); !first) return first;
+    }
+    if (auto written = memory_.write(text); !written) return written;
+    present_ = limit.count;
+    return both_ && !raising ? both_->write(text) : Result<void>{};
+  }
+
+ private:
+  Limit1(std::string directory, KernelKnob memory, std::optional<KernelKnob> both, std::int64_t present)
+      : directory_(std::move(directory)),
+        memory_(std::move(memory)),
+        both_(std::move(both)),
+        present_(present) {}
+
+  std::string directory_;
+  KernelKnob memory_;
+  std::optional<KernelKnob> both_;
+  std::int64_t present_;
+};
+
+Result<void> write_limit(const std::string& directory, Bytes limit) {
+  if (auto good = must_be_positive(directory, limit); !good) return good;
+  auto file = Limit1::open(directory);
+  return file ? file->set(limit) : std::unexpected(file.error());
 }
 
 Result<void> write_pids(const std::string& directory, int processes) {
@@ -111,9 +147,10 @@ Result<Fd> new_eventfd() {
 class Group1 : public CgroupGroup {
  public:
   Group1(CgroupController& controller, std::string name, std::vector<std::string> directories,
-         std::shared_ptr<Charge1> charge, Fd oom, GroupLimits limits)
+         std::shared_ptr<Charge1> charge, Limit1 memory_limit, Fd oom, GroupLimits limits)
       : CgroupGroup(controller, std::move(name), directories, charge),
         charge_(std::move(charge)),
+        memory_limit_(std::move(memory_limit)),
         oom_(std::move(oom)),
         pids_directory_(directories.size() > 1 ? directories[1] : std::string()),
         processes_(limits.processes),
@@ -121,7 +158,7 @@ class Group1 : public CgroupGroup {
 
   Result<void> set_limit(Bytes memory) override {
     limit_ = memory;
-    return write_limit(memory_directory(), memory);
+    return memory_limit_.set(memory);
   }
 
   Result<Bytes> charge() const override { return charge_->current(); }
@@ -133,7 +170,7 @@ class Group1 : public CgroupGroup {
     if (below) {
       if (auto off = disable_killer(true); !off) return off;
     }
-    if (auto written = write_limit(memory_directory(), std::min(edge, limit_)); !written) return written;
+    if (auto written = memory_limit_.set(std::min(edge, limit_)); !written) return written;
     return below ? Result<void>{} : disable_killer(false);
   }
   bool waits_at_edge() const override { return killer_off_ && charge_->under_oom().value_or(0) != 0; }
@@ -168,6 +205,7 @@ class Group1 : public CgroupGroup {
   }
 
   std::shared_ptr<Charge1> charge_;
+  Limit1 memory_limit_;
   Fd oom_;
   std::string pids_directory_;  // empty where pids are not limited
   int processes_;
@@ -234,8 +272,9 @@ class Controller1 : public CgroupController {
   Result<std::unique_ptr<WorkerGroup>> furnish(const std::string& name,
                                                const std::vector<std::string>& directories,
                                                GroupLimits limits) {
-    if (auto written = write_limit(directories.front(), limits.memory); !written)
-      return std::unexpected(written.error());
+    auto limit = Limit1::open(directories.front());
+    if (!limit) return std::unexpected(limit.error());
+    if (auto written = limit->set(limits.memory); !written) return std::unexpected(written.error());
     if (directories.size() > 1)
       if (auto written = write_pids(directories[1], limits.processes); !written)
         return std::unexpected(written.error());
@@ -246,7 +285,8 @@ class Controller1 : public CgroupController {
     if (auto done = subscribe(oom->get(), directories.front(), "memory.oom_control"); !done)
       return std::unexpected(done.error());
     enlist(name, *charge);
-    return std::make_unique<Group1>(*this, name, directories, *charge, std::move(*oom), limits);
+    return std::make_unique<Group1>(*this, name, directories, *charge, *std::move(limit), std::move(*oom),
+                                    limits);
   }
 
   std::string proc_root_;

@@ -21,6 +21,14 @@ ssize_t read_some(int fd, char* data, std::size_t size, off_t offset) {
   return count;
 }
 
+Result<void> write_whole(int fd, const std::string& path, std::string_view text) {
+  ssize_t count;
+  do count = ::pwrite(fd, text.data(), text.size(), 0);
+  while (count < 0 && errno == EINTR);
+  if (count == static_cast<ssize_t>(text.size())) return {};
+  return system_failure("write '" + std::string(text) + "' to " + path, count < 0 ? errno : EIO);
+}
+
 Result<std::int64_t> not_a_number(std::string_view text, const std::string& file) {
   return failure(file + ": not a number: '" + std::string(text.substr(0, 40)) + "'");
 }
@@ -54,13 +62,19 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   // O_TRUNC means nothing to the kernel's files; the captured trees of the tests are plain ones.
   auto fd = open_file(path, O_WRONLY | O_TRUNC);
   if (!fd) return std::unexpected(fd.error());
-  const std::string doing = "write '" + std::string(text) + "' to " + path;
-  ssize_t count;
-  do count = ::write(fd->get(), text.data(), text.size());
-  while (count < 0 && errno == EINTR);
-  if (count < 0) return system_failure(doing, errno);
-  if (static_cast<std::size_t>(count) != text.size()) return system_failure(doing, EIO);
-  return {};
+  return write_whole(fd->get(), path, text);
+}
+
+Result<KernelKnob> KernelKnob::open(std::string path) {
+  auto fd = open_file(path, O_WRONLY);
+  if (!fd) return std::unexpected(fd.error());
+  return KernelKnob(std::move(*fd), std::move(path));
+}
+
+Result<void> KernelKnob::write(std::string_view text) const {
+  // As O_TRUNC above.
+  [[maybe_unused]] const int cut = ::ftruncate(fd_.get(), 0);
+  return write_whole(fd_.get(), path_, text);
 }
 
 Result<KernelFile> KernelFile::open(std::string path) {

@@ -45,6 +45,21 @@ class KernelFile {
   std::string path_;
 };
 
+/// A file that is written over and over: opened once.
+class KernelKnob {
+ public:
+  static Result<KernelKnob> open(std::string path);
+
+  /// One write(2) of the whole text.
+  Result<void> write(std::string_view text) const;
+
+ private:
+  KernelKnob(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Fd fd_;
+  std::string path_;
+};
+
 /// What `max` and numbers beyond 63 bits mean here.
 inline constexpr std::int64_t unlimited = INT64_MAX;
 
