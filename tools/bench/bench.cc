@@ -1,5 +1,6 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
-// nothing is asserted. Starts a kurultaid of its own from its own directory; needs no other arguments.
+// nothing is asserted. Starts a kurultaid of its own from its own directory. Arguments: the figures wanted,
+// of decide, edges, reading, idle, reaction, overshoot and tasks; all without any.
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include <fstream>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -401,21 +403,33 @@ void reaction_time(int rounds) {
   print("edge reached to SIGKILL, loaded", reactions.killed_us);
 }
 
-int measure() {
-  decide_time(2000);
-  share_out_time(2000);
-  reading_time(200);
-  idle_cost();
-  reaction_time(100);
-  {
-    const Kurultaid supervisor(options());
-    overshoot(supervisor);
+struct Figure {
+  const char* name;
+  void (*measure)();
+};
+constexpr Figure figures[] = {
+    {"decide", [] { decide_time(2000); }},
+    {"edges", [] { share_out_time(2000); }},
+    {"reading", [] { reading_time(200); }},
+    {"idle", idle_cost},
+    {"reaction", [] { reaction_time(100); }},
+    {"overshoot", [] { overshoot(Kurultaid(options())); }},
+    {"tasks",
+     [] {
+       const Kurultaid supervisor(options());
+       round_trip(supervisor, 5000);
+       governance_cost(9, 2000);
+       exec_rate(supervisor, 1000);
+       resident(supervisor);
+     }},
+};
+
+/// All of them, or those named.
+int measure(std::span<char*> names) {
+  for (const Figure& figure : figures) {
+    if (names.empty() || std::ranges::find(names, std::string_view(figure.name)) != names.end())
+      figure.measure();
   }
-  const Kurultaid supervisor(options());
-  round_trip(supervisor, 5000);
-  governance_cost(9, 2000);
-  exec_rate(supervisor, 1000);
-  resident(supervisor);
   return 0;
 }
 
@@ -426,5 +440,6 @@ int main(int argc, char** argv) {
   if (mode == "--leak") return leak();
   if (mode == "--spin") spin();
   ::signal(SIGPIPE, SIG_IGN);
-  return run_program(mode == "--agent" ? no_op_agent : measure);
+  const std::span<char*> names(argv + 1, argv + argc);
+  return run_program([&] { return mode == "--agent" ? no_op_agent() : measure(names); });
 }

@@ -19,6 +19,7 @@
 #include <string>
 #include <thread>
 
+#include "protocol/bytes.h"
 #include "tools/bench/child.h"
 #include "tools/bench/conversation.h"
 #include "tools/bench/kurultaid.h"
@@ -100,14 +101,15 @@ class Observer {
         reactions_(reactions),
         event_(::eventfd(0, EFD_CLOEXEC)),
         control_(::open((group + "/memory.oom_control").c_str(), O_RDONLY | O_CLOEXEC)),
-        limit_(::open((group + "/memory.limit_in_bytes").c_str(), O_RDONLY | O_CLOEXEC)) {
+        limit_(::open((group + "/memory.limit_in_bytes").c_str(), O_RDONLY | O_CLOEXEC)),
+        charge_(::open((group + "/memory.usage_in_bytes").c_str(), O_RDONLY | O_CLOEXEC)) {
     std::ofstream subscription(group + "/cgroup.event_control");
     if (!(subscription << event_ << ' ' << control_ << std::flush)) give_up("no events of " + group);
     thread_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
   }
   ~Observer() {
     thread_ = {};
-    for (const int fd : {event_, control_, limit_}) ::close(fd);
+    for (const int fd : {event_, control_, limit_, charge_}) ::close(fd);
   }
   Observer(const Observer&) = delete;
   Observer& operator=(const Observer&) = delete;
@@ -120,7 +122,8 @@ class Observer {
       pollfd event{event_, POLLIN, 0};
       if (::poll(&event, 1, 20) <= 0) continue;
       const auto start = Clock::now();
-      const std::int64_t edge = number_in(limit_);
+      // The edge that was reached, whatever it is by now: the charge is there, but for less than a batch.
+      const std::int64_t edge = number_in(charge_) + kibibytes(256).count;
       std::uint64_t count = 0;
       if (::read(event_, &count, sizeof count) < 0) continue;
       killed = follow(start, edge, stop);
@@ -145,6 +148,7 @@ class Observer {
   int event_;
   int control_;
   int limit_;
+  int charge_;
   std::jthread thread_;
 };
 
