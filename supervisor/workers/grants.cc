@@ -15,7 +15,7 @@ namespace {
 constexpr Bytes start_room = mebibytes(16);
 constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is no growth and no room
 constexpr Duration waiting_pace{5};
-constexpr Bytes ample_room = gibibytes(1);  // for the slowest pace
+constexpr Duration still_pace{1000};
 constexpr Duration return_time{10'000};
 
 Bytes needed_for_start(const Worker& worker) {
@@ -143,15 +143,15 @@ bool Grants::any_waits() const {
 void Grants::schedule() {
   timer_.stop();
   if (waiting_ || is_overdrawn()) return timer_.start(waiting_pace);
-  std::optional<Bytes> nearest;
+  std::optional<Duration> next;
   for (const Held& held : held_) {
     if (held.edge >= held.worker->spec().memory_limit) continue;
     // One without a task stands still; should it not, the kernel says so when it reaches its edge.
     const bool still = held.worker->tasks().empty() && !held.growing;
-    const Bytes slack = still ? ample_room : std::max(held.edge - held.charge, Bytes{});
-    nearest = std::min(nearest.value_or(slack), slack);
+    const Duration pace = still ? still_pace : next_look_in(std::max(held.edge - held.charge, Bytes{}));
+    next = std::min(next.value_or(pace), pace);
   }
-  if (nearest) timer_.start(next_look_in(*nearest));
+  if (next) timer_.start(*next);
 }
 
 }  // namespace kurultai

@@ -401,6 +401,7 @@ void reaction_time(int rounds) {
   };
   print("edge reached to grant raised, loaded", reactions.raised_us);
   print("edge reached to SIGKILL, loaded", reactions.killed_us);
+  print("  floor (eventfd to a thread as nice)", measure_wake_ups(500));
 }
 
 struct Figure {

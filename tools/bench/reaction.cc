@@ -220,6 +220,33 @@ class Rounds {
 
 }  // namespace
 
+std::vector<double> measure_wake_ups(int count) {
+  static constexpr int supervisors_nice = -10;
+  static constexpr std::chrono::milliseconds pause{5};
+  const Load load;
+  const int event = ::eventfd(0, EFD_CLOEXEC);
+  std::atomic<Clock::time_point> sent{};
+  std::vector<double> took;
+  std::jthread waiter([&] {
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), supervisors_nice);
+    for (std::uint64_t value = 0; std::ssize(took) < count;) {
+      if (::read(event, &value, sizeof value) < 0) continue;
+      took.push_back(std::chrono::duration<double, std::micro>(Clock::now() - sent.load()).count());
+    }
+  });
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), -20);
+  for (int i = 0; i < count; ++i) {
+    std::this_thread::sleep_for(pause);
+    sent = Clock::now();
+    const std::uint64_t one = 1;
+    if (::write(event, &one, sizeof one) < 0) give_up("eventfd");
+  }
+  waiter.join();
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 0);
+  ::close(event);
+  return took;
+}
+
 Reactions measure_reactions(int count) {
   Reactions reactions;
   const Kurultaid kurultaid(options());

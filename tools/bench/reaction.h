@@ -14,6 +14,10 @@ struct Reactions {
 
 /// Rounds in which two hold memory and a more important one grows into what is left and beyond. Empty where
 /// there are no such cgroups.
+/// The floor: how long a thread that is as nice as the supervisor takes to be woken by an eventfd, under the
+/// same load; in microseconds.
+std::vector<double> measure_wake_ups(int count);
+
 Reactions measure_reactions(int rounds);
 
 /// Keeps a processor busy until it is killed.
