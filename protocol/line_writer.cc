@@ -14,7 +14,14 @@ LineWriter::LineWriter(std::string_view type, std::size_t expected_size) {
   line_.append("{\"type\":\"").append(type).append("\"");
 }
 
-void LineWriter::start_field(std::string_view name) { line_.append(",\"").append(name).append("\":"); }
+LineWriter::LineWriter(std::size_t expected_size) {
+  line_.reserve(256 + expected_size);
+  line_.append("{");
+}
+
+void LineWriter::start_field(std::string_view name) {
+  line_.append(line_.size() == 1 ? "\"" : ",\"").append(name).append("\":");
+}
 
 LineWriter& LineWriter::text(std::string_view name, std::string_view value) {
   start_field(name);
@@ -43,6 +50,11 @@ LineWriter& LineWriter::raw(std::string_view name, std::string_view json) {
 
 std::string LineWriter::line() {
   line_.append("}\n");
+  return std::move(line_);
+}
+
+std::string LineWriter::object() {
+  line_.append("}");
   return std::move(line_);
 }
 

@@ -13,6 +13,8 @@ class LineWriter {
  public:
   /// `expected_size` of the texts and values to come saves growing the line step by step.
   explicit LineWriter(std::string_view type, std::size_t expected_size = 0);
+  /// An object without a type.
+  explicit LineWriter(std::size_t expected_size = 0);
 
   LineWriter& text(std::string_view name, std::string_view value);
   LineWriter& flag(std::string_view name, bool value);
@@ -27,6 +29,8 @@ class LineWriter {
 
   /// The finished line, newline included. Called once, last.
   std::string line();
+  /// The same as an object inside another text, without the newline.
+  std::string object();
 
  private:
   void start_field(std::string_view name);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
+#include "protocol/line_writer.h"
 #include "supervisor/task.h"
 
 namespace kurultai {
@@ -54,32 +55,35 @@ std::string_view name(WorkerEvent::Kind kind) {
   return "";
 }
 
-json fields_of(const TaskEvent& event) {
-  const Task& task = event.task;
-  json object = {{"taskId", task.id},
-                 {"agent", task.agent},
-                 {"priority", to_string(task.priority)},
-                 {"state", to_string(task.state)},
-                 {"attempt", task.attempt}};
-  if (!task.worker_id.empty()) object["workerId"] = task.worker_id;
-  if (event.kind == TaskEvent::Kind::progress) {
-    object["percent"] = task.progress.value_or(0);
-    if (!task.message.empty()) object["message"] = task.message;
+/// Most events are a task's: written without a tree of values, which cost as much as all else that a short
+/// task needs.
+std::string text_of(const Event& event, const TaskEvent& body) {
+  const Task& task = body.task;
+  LineWriter out(name(body.kind));
+  out.whole("id", event.id).text("time", to_rfc3339(event.time));
+  out.text("correlationId", event.correlation_id).text("taskId", task.id).text("agent", task.agent);
+  out.text("priority", to_string(task.priority)).text("state", to_string(task.state));
+  out.whole("attempt", task.attempt);
+  if (!task.worker_id.empty()) out.text("workerId", task.worker_id);
+  if (body.kind == TaskEvent::Kind::progress) {
+    out.real("percent", task.progress.value_or(0));
+    if (!task.message.empty()) out.text("message", task.message);
   }
-  if (event.kind == TaskEvent::Kind::preempted) {
-    object["preemptions"] = task.preemptions;
-    object["reason"] = event.why;
-    object["reactionMs"] = event.reaction.count();
-    if (!event.chosen_by.empty()) object["chosenBy"] = event.chosen_by;
+  if (body.kind == TaskEvent::Kind::preempted) {
+    out.whole("preemptions", task.preemptions).text("reason", body.why);
+    out.whole("reactionMs", body.reaction.count());
+    if (!body.chosen_by.empty()) out.text("chosenBy", body.chosen_by);
   }
   if (is_final(task.state)) {
-    object["runMs"] = task.ran.count();
-    object["waitMs"] = task.waited.count();
-    object["peakMemoryBytes"] = task.peak.count;
-    if (task.error)
-      object["error"] = {{"reason", to_string(task.error->reason)}, {"message", task.error->message}};
+    out.whole("runMs", task.ran.count()).whole("waitMs", task.waited.count());
+    out.whole("peakMemoryBytes", task.peak.count);
+    if (task.error) {
+      LineWriter error(task.error->message.size());
+      error.text("reason", to_string(task.error->reason)).text("message", task.error->message);
+      out.raw("error", error.object());
+    }
   }
-  return object;
+  return out.object();
 }
 
 json fields_of(const WorkerEvent& event) {
@@ -107,7 +111,7 @@ json fields_of(const EventBody& body) {
                           if (!event.task_id.empty()) object["taskId"] = event.task_id;
                           return object;
                         },
-                        [](const TaskEvent& event) { return fields_of(event); },
+                        [](const TaskEvent&) { return json::object(); },  // see text_of
                         [](const WorkerEvent& event) { return fields_of(event); },
                         [](const TaskRejected& event) {
                           return json{{"agent", event.agent},
@@ -175,6 +179,7 @@ std::string_view task_of(const Event& event) {
 }
 
 std::string to_json(const Event& event) {
+  if (const auto* about = std::get_if<TaskEvent>(&event.body)) return text_of(event, *about);
   json object = fields_of(event.body);
   object["type"] = name_of(event);
   object["id"] = event.id;

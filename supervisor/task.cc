@@ -1,29 +1,34 @@
 #include "supervisor/task.h"
 
-#include <nlohmann/json.hpp>
-
-#include "protocol/json_text.h"
+#include "protocol/line_writer.h"
 
 namespace kurultai {
 
-using nlohmann::json;
-
 namespace {
 
-json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
-json time_or_null(const std::optional<WallTime>& time) { return time ? json(to_rfc3339(*time)) : json(); }
-
-template <typename T>
-json value_or_null(const std::optional<T>& value) {
-  return value ? json(*value) : json();
+void text_or_null(LineWriter& out, std::string_view name, const std::string& text) {
+  if (text.empty()) {
+    out.raw(name, "null");
+  } else {
+    out.text(name, text);
+  }
 }
 
-json error_json(const TaskError& error) {
-  return {{"reason", to_string(error.reason)},
-          {"message", error.message},
-          {"stack", text_or_null(error.stack)},
-          {"exitCode", value_or_null(error.exit_code)},
-          {"signal", value_or_null(error.signal)}};
+void time_or_null(LineWriter& out, std::string_view name, const std::optional<WallTime>& time) {
+  text_or_null(out, name, time ? to_rfc3339(*time) : std::string());
+}
+
+void number_or_null(LineWriter& out, std::string_view name, const std::optional<int>& number) {
+  out.raw(name, number ? std::to_string(*number) : "null");
+}
+
+std::string error_text(const TaskError& error) {
+  LineWriter out(error.message.size() + error.stack.size());
+  out.text("reason", to_string(error.reason)).text("message", error.message);
+  text_or_null(out, "stack", error.stack);
+  number_or_null(out, "exitCode", error.exit_code);
+  number_or_null(out, "signal", error.signal);
+  return out.object();
 }
 
 }  // namespace
@@ -43,36 +48,30 @@ void TaskLog::append(std::string_view more, std::size_t limit) {
 }
 
 JsonText to_json(const Task& task) {
-  json object = {{"taskId", task.id},
-                 {"agent", task.agent},
-                 {"priority", to_string(task.priority)},
-                 {"state", to_string(task.state)},
-                 {"attempt", task.attempt},
-                 {"preemptions", task.preemptions},
-                 {"submittedAt", to_rfc3339(task.submitted_at)},
-                 {"startedAt", time_or_null(task.started_at)},
-                 {"finishedAt", time_or_null(task.finished_at)},
-                 {"waitMs", task.waited.count()},
-                 {"runMs", task.ran.count()},
-                 {"workerId", text_or_null(task.worker_id)},
-                 {"progress", value_or_null(task.progress)},
-                 {"message", text_or_null(task.message)},
-                 {"peakMemoryBytes", task.peak.count},
-                 {"logBytes", task.log.text.size()}};
-  if (!task.idempotency_key.empty()) object["idempotencyKey"] = task.idempotency_key;
-  if (!task.size_class.empty()) object["sizeClass"] = task.size_class;
-  object["error"] = task.error ? error_json(*task.error) : json();
-  std::string text = to_text(object);
-  // The result is JSON text already: it is spliced in, not parsed again.
-  text.pop_back();
-  if (!task.result.inline_json.empty()) {
-    text += ",\"result\":" + task.result.inline_json;
-  } else if (!task.result.file.empty()) {
-    text += ",\"resultBytes\":" + std::to_string(task.result.bytes);
+  LineWriter out(256 + task.result.inline_json.size());
+  out.text("taskId", task.id).text("agent", task.agent).text("priority", to_string(task.priority));
+  out.text("state", to_string(task.state)).whole("attempt", task.attempt);
+  out.whole("preemptions", task.preemptions).text("submittedAt", to_rfc3339(task.submitted_at));
+  time_or_null(out, "startedAt", task.started_at);
+  time_or_null(out, "finishedAt", task.finished_at);
+  out.whole("waitMs", task.waited.count()).whole("runMs", task.ran.count());
+  text_or_null(out, "workerId", task.worker_id);
+  if (task.progress) {
+    out.real("progress", *task.progress);
   } else {
-    text += ",\"result\":null";
+    out.raw("progress", "null");
   }
-  return text + "}";
+  text_or_null(out, "message", task.message);
+  out.whole("peakMemoryBytes", task.peak.count).whole("logBytes", task.log.text.size());
+  if (!task.idempotency_key.empty()) out.text("idempotencyKey", task.idempotency_key);
+  if (!task.size_class.empty()) out.text("sizeClass", task.size_class);
+  out.raw("error", task.error ? error_text(*task.error) : "null");
+  if (!task.result.file.empty()) {
+    out.whole("resultBytes", task.result.bytes);
+  } else {
+    out.raw("result", task.result.inline_json);  // JSON text already
+  }
+  return out.object();
 }
 
 }  // namespace kurultai
