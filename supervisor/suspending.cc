@@ -114,7 +114,7 @@ bool Dispatcher::outranked_by_suspended(Priority priority) const {
     const auto worker =
         std::ranges::find(workers, entry.worker_id, [](const auto& each) { return each->id(); });
     return worker != workers.end() && std::ranges::any_of((*worker)->tasks(), [&](const std::string& id) {
-             return runs_.at(id).task.priority >= priority;
+             return runs_.at(id).task.priority <= priority;
            });
   });
 }
