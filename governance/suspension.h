@@ -1,6 +1,7 @@
 // Tasks that stand still, their memory paged out: who may go on, and when. Pure.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -10,6 +11,7 @@
 namespace kurultai {
 
 struct Suspended {
+  std::uint64_t number = 0;  // of all suspensions: the same worker may be suspended again
   std::string worker_id;
   TimePoint since;
   Bytes size;              // what it held when it was stopped, and will want again

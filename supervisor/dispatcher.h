@@ -260,7 +260,7 @@ class Dispatcher : public WorkerListener {
   // suspending.cc: workers that stand still for a while
   void mark_suspendable(std::vector<Candidate>& running, double ratio) const;
   void suspend(Worker& worker, const std::string& correlation);
-  void paged_out(const std::string& worker_id);
+  void paged_out(std::uint64_t suspension);
   void resume(Worker& worker);
   void resume_next(const MemorySnapshot& snapshot);
   bool outranked_by_suspended(Priority priority) const;
@@ -314,6 +314,7 @@ class Dispatcher : public WorkerListener {
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
   std::vector<Suspended> suspended_;
+  std::uint64_t suspensions_ = 0;
   TimePoint resume_at_;      // the next of them, not before
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   WaitEstimate wait_estimate_;

@@ -45,17 +45,18 @@ void Dispatcher::suspend(Worker& worker, const std::string& correlation) {
     events_.emit(correlation, TaskEvent{TaskEvent::Kind::suspended, run.task});
   }
   if (!stopped) return;
-  suspended_.push_back({.worker_id = worker.id(), .since = now, .size = worker.memory(), .paging = true});
-  run_on_thread(loop_, worker.group().page_out_job(),
-                [this, id = worker.id(), alive = std::weak_ptr(alive_)] {
-                  if (!alive.expired()) paged_out(id);
-                });
+  const std::uint64_t number = ++suspensions_;
+  suspended_.push_back(
+      {.number = number, .worker_id = worker.id(), .since = now, .size = worker.memory(), .paging = true});
+  run_on_thread(loop_, worker.group().page_out_job(), [this, number, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) paged_out(number);
+  });
 }
 
-void Dispatcher::paged_out(const std::string& worker_id) {
-  const auto entry = std::ranges::find(suspended_, worker_id, &Suspended::worker_id);
-  Worker* worker = pool_.find(worker_id);
-  if (entry == suspended_.end() || worker == nullptr) return;  // it had to go on meanwhile
+void Dispatcher::paged_out(std::uint64_t suspension) {
+  const auto entry = std::ranges::find(suspended_, suspension, &Suspended::number);
+  Worker* worker = entry != suspended_.end() ? pool_.find(entry->worker_id) : nullptr;
+  if (worker == nullptr) return;  // it had to go on meanwhile
   if (const auto reading = worker->group().read()) note_reading(*worker, *reading);
   entry->paging = false;
   entry->paged_out = worker->memory().count <= entry->size.count / 2;
