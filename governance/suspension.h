@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "governance/victims.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
 
@@ -29,6 +30,10 @@ struct ResumeQuestion {
 /// The one that has waited longest, when it fits, or when nothing else runs: it alone is asked, or small ones
 /// would pass a large one for ever. Null: nobody.
 const Suspended* next_to_resume(const ResumeQuestion& question);
+
+/// Leaves suspendable, in the order in which they would give way, as many as fit into `swap` together:
+/// several may be suspended by one decision.
+void fit_into_swap(std::span<Candidate> running, Bytes swap);
 
 /// By when a worker of this size is paged out: after that its memory is no longer waited for. At 50 MB/s, a
 /// slow disk, and at least two seconds.

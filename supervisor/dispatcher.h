@@ -258,7 +258,7 @@ class Dispatcher : public WorkerListener {
   void govern(const std::string& task_id, Step step, double ratio);
 
   // suspending.cc: workers that stand still for a while
-  void mark_suspendable(std::vector<Candidate>& running, double ratio) const;
+  void mark_suspendable(std::vector<Candidate>& running, double ratio);
   void suspend(Worker& worker, const std::string& correlation);
   void paged_out(std::uint64_t suspension);
   void resume(Worker& worker);

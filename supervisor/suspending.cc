@@ -14,21 +14,26 @@ constexpr Duration suspension_pause{10'000};
 }  // namespace
 
 /// Whom the governor may suspend: at a threshold only, since it asks the kernel for the swap that is free.
-void Dispatcher::mark_suspendable(std::vector<Candidate>& running, double ratio) const {
+void Dispatcher::mark_suspendable(std::vector<Candidate>& running, double ratio) {
   const bool asked =
       config_->memory.ladder.suspend && ratio >= governor_.pressure().thresholds().at(Threshold::preempt);
-  const Bytes swap = asked ? controller_.free_swap() : Bytes{};
+  Bytes swap = asked ? controller_.free_swap() : Bytes{};
+  for (const Suspended& entry : suspended_) {  // what is on its way there counts as free still
+    const Worker* worker = entry.paging ? pool_.find(entry.worker_id) : nullptr;
+    if (worker != nullptr) swap -= worker->memory();
+  }
   if (swap <= Bytes{}) return;
   const TimePoint now = loop_.now();
   for (Candidate& candidate : running) {
     const Worker& worker = *runs_.at(candidate.task_id).worker;
     const bool stands = worker.state() == Worker::State::serving && !worker.is_suspended();
-    candidate.suspendable = stands && candidate.memory <= swap && worker.agent().suspendable &&
+    candidate.suspendable = stands && worker.agent().suspendable &&
                             std::ranges::all_of(worker.tasks(), [&](const std::string& id) {
                               const Run& run = runs_.at(id);
                               return run.intent == Intent::none && !run.finishing && now >= run.suspend_after;
                             });
   }
+  fit_into_swap(running, swap);
 }
 
 void Dispatcher::suspend(Worker& worker, const std::string& correlation) {

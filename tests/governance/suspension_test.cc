@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <chrono>
+#include <string>
 #include <vector>
 
 namespace kurultai {
@@ -38,6 +40,23 @@ TEST_CASE("one that is still being paged out is waited for") {
   all[0].paging = true;
   CHECK(next(all, {}).empty());
   CHECK(next(all, {}, false).empty());
+}
+
+TEST_CASE("several that are suspended together fit into swap together, the first to give way first") {
+  std::vector<Candidate> running(4);
+  const std::array priorities{Priority::high, Priority::low, Priority::normal, Priority::normal};
+  const std::array sizes{mebibytes(10), mebibytes(60), mebibytes(50), mebibytes(30)};
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    running[i] = {.task_id = std::to_string(i), .priority = priorities.at(i), .memory = sizes.at(i)};
+    running[i].suspendable = true;
+  }
+  fit_into_swap(running, mebibytes(100));
+  CHECK(running[1].suspendable);
+  CHECK_FALSE(running[2].suspendable);  // the larger of two alike goes first, and 40 MiB are left
+  CHECK(running[3].suspendable);
+  CHECK(running[0].suspendable);  // to the byte
+  fit_into_swap(running, mebibytes(99));
+  CHECK_FALSE(running[0].suspendable);
 }
 
 TEST_CASE("a gigabyte may take twenty seconds to page out, and nothing takes less than two") {
