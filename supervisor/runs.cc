@@ -420,7 +420,10 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
     if (!controller_.slow()) task.peak = std::min(task.peak, worker->spec().memory_limit);
     worker->resume_output();
     worker->free_slot(task.id, loop_.now());
-    if (worker->tasks().empty()) resume(*worker);  // its answer was on its way when it was stopped
+    if (worker->tasks().empty()) {
+      resume(*worker);  // its answer was on its way when it was stopped
+      grants_.forget(*worker);
+    }
     if (worker->state() == Worker::State::serving) pool_.served(run.agent->name);
   }
   if (run.sent) task.ran = std::chrono::duration_cast<Duration>(loop_.now() - task.run_since);

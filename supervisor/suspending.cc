@@ -50,6 +50,7 @@ void Dispatcher::suspend(Worker& worker, const std::string& correlation) {
     events_.emit(correlation, TaskEvent{TaskEvent::Kind::suspended, run.task});
   }
   if (!stopped) return;
+  grants_.forget(worker);
   const std::uint64_t number = ++suspensions_;
   suspended_.push_back(
       {.number = number, .worker_id = worker.id(), .since = now, .size = worker.memory(), .paging = true});

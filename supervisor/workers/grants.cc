@@ -60,10 +60,15 @@ void Grants::expect(const Worker& worker, Bytes size) {
   if (held == held_.end()) return;
   held->expected = size;
   held->until = loop_.now() + return_time;
-  held->growing = true;
   read();
+  held->growing = true;  // nothing is charged to it yet
   share();
   schedule();
+}
+
+void Grants::forget(const Worker& worker) {
+  const auto held = std::ranges::find(held_, &worker, &Held::worker);
+  if (held != held_.end()) held->until = {};
 }
 
 bool Grants::make_room() {

@@ -34,6 +34,8 @@ class Grants {
   /// It will want so much at once: what it held before it was suspended, and is read back from swap. Kept for
   /// it for ten seconds.
   void expect(const Worker& worker, Bytes size);
+  /// It will not, any more.
+  void forget(const Worker& worker);
   /// A worker was given a task: from now on it is looked at more often.
   void busy() { schedule(); }
   /// Something waits at the edge of a worker, or memory has come back.
