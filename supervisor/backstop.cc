@@ -20,9 +20,11 @@ Backstop::Backstop(uv::Loop& loop, Controller& controller, Dispatcher& dispatche
 void Backstop::set(Bytes limit) {
   const Bytes before = limit_ == Bytes{} ? limit : dispatcher_.workers_total();
   limit_ = limit;
-  dispatcher_.set_workers_total(std::min(limit, before));
+  dispatcher_.set_workers_total(std::min(to_hand_out(), before));
   if (!writing_) write();
 }
+
+Bytes Backstop::to_hand_out() const { return limit_ - controller_.overrun(); }
 
 void Backstop::write() {
   again_.stop();
@@ -42,7 +44,7 @@ void Backstop::write() {
 void Backstop::written(Bytes limit, const Result<void>& outcome) {
   writing_ = false;
   if (limit != limit_) return write();
-  if (outcome) return dispatcher_.set_workers_total(limit);
+  if (outcome) return dispatcher_.set_workers_total(to_hand_out());
   if (dispatcher_.is_draining()) return;
   log_warning("limit of all workers, " + to_string(limit) + ": " + outcome.error().message +
               "; trying again");

@@ -19,6 +19,7 @@ class Backstop {
   void set(Bytes limit);
 
  private:
+  Bytes to_hand_out() const;
   void write();
   void written(Bytes limit, const Result<void>& outcome);
 

@@ -198,6 +198,8 @@ class Controller2 : public CgroupController {
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
   bool has_edges() const override { return true; }
+  /// Edges only slow down; at the limit of all workers the kernel would kill by its own order.
+  Bytes overrun() const override { return mebibytes(4); }
   /// What is free on the machine, less where a group above has a limit of its own.
   Bytes free_swap() const override {
     const std::string workers = memory_paths().workers;

@@ -123,6 +123,9 @@ class Controller {
 
   /// Whether groups have edges.
   virtual bool has_edges() const { return false; }
+  /// How far workers may be beyond their edges before the supervisor can have made somebody give way: so much
+  /// less is handed out than all may hold.
+  virtual Bytes overrun() const { return {}; }
   /// A job, for a thread, that takes back up to `wanted` of page cache from all workers: it may take seconds.
   virtual std::function<void()> reclaim_job(Bytes) const {
     return [] {};
