@@ -120,6 +120,8 @@ class Dispatcher : public WorkerListener {
   bool waits_for_room() const { return waits_for_room_; }
   /// `workers.max`, or what auto is.
   int worker_limit() const { return most_workers(*config_, budget()); }
+  /// Workers that stand still, and how far they are paged out.
+  const std::vector<Suspended>& suspended() const { return suspended_; }
   AgentFigures figures(const std::string& agent) const;
   Monitor::Activity activity() const;
   /// Whether new work is taken right now, and if not why.

@@ -11,6 +11,7 @@ constexpr std::uint64_t look_at_all_tasks = 64;  // one step in so many: it cost
 constexpr Duration soon{5000};                   // a task that could start does so within that
 constexpr Duration nothing_moves{150'000};       // longer than any timeout, start and pause together
 constexpr Duration group_pause{1000};
+constexpr Duration death_takes{20'000};
 constexpr Duration restart_pause{60'000};
 constexpr Duration kill_settles{2000};
 constexpr Duration preempt_settles{4000};  // after the grace
@@ -21,6 +22,7 @@ void Invariants::after_step() {
   steps_ += 1;
   no_livelock();
   budget_held();
+  standstill_.after_step();
   const bool moved = movements_ != at_.ledger.movements();
   const std::size_t waiting = at_.dispatcher.queue().depth() + at_.dispatcher.queue().returned();
   if (moved || waiting != waiting_count_) {
@@ -58,6 +60,11 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
   for (std::size_t i = 0; i < before.size(); ++i) {
     const Fate* started = before[i];
     if (!started->is_open() || waits(started)) continue;
+    if (standstill_.outranks(started->priority)) {
+      findings_.violated(
+          "priority",
+          name(started->id) + " was given a worker while one stands still that is " + "no less important");
+    }
     for (std::size_t ahead = 0; ahead < i; ++ahead) {
       const Fate* passed = before[ahead];
       if (!passed->is_open() || !waits(passed) || passed->returned || may_be_passed(*passed, *started))
@@ -102,7 +109,16 @@ void Invariants::no_lost_task() {
       findings_.violated("no lost task",
                          name(id) + " is " + std::string(to_string(task->state)) + " and nowhere");
     }
+    nobody_late(fate);
   }
+}
+
+// Its timeout, its grace, and the time that a kill takes at most.
+void Invariants::nobody_late(const Fate& fate) {
+  if (fate.state != TaskState::running) return;
+  const Duration grace = at_.dispatcher.config().agents.at(fate.agent).grace;
+  if (at_.loop.schedule.now() - fate.since <= fate.timeout + grace + death_takes) return;
+  findings_.violated("no livelock", name(fate.id) + " runs far beyond its timeout");
 }
 
 void Invariants::total_changes(Bytes total) {
@@ -166,6 +182,7 @@ bool Invariants::could_start(const Task& task) const {
   if (task.not_before > now) return false;
   const bool anything_runs = dispatcher.pool().active() > 0;
   if (!dispatcher.governor().allows_start(task.priority, anything_runs)) return false;
+  if (standstill_.outranks(task.priority)) return false;
   const auto views = dispatcher.pool().views();
   const Bytes limit = memory_limit_of(dispatcher.config().agents.at(task.agent), dispatcher.config());
   const auto where = place({task.agent, limit}, views, dispatcher.worker_limit());
@@ -175,7 +192,8 @@ bool Invariants::could_start(const Task& task) const {
   return std::holds_alternative<StartTask>(dispatcher.room_for(task));
 }
 
-void Invariants::after_reading(const MemorySnapshot&) {
+void Invariants::after_reading(const MemorySnapshot& snapshot) {
+  standstill_.after_reading(snapshot);
   for (const auto& receipt : decided_now()) {
     std::vector<std::string> workers;
     for (const std::string& id : receipt->chosen) workers.push_back(worker_of(id));
@@ -196,6 +214,7 @@ void Invariants::after_reading(const MemorySnapshot&) {
     no_needless_kill(*receipt);
     lowest_first(*receipt);
     nobody_protected(*receipt);
+    standstill_.decided(*receipt, workers);
     await(*receipt, workers);
   }
 }
@@ -229,7 +248,9 @@ std::string Invariants::worker_of(const std::string& task_id) const {
 Bytes Invariants::awaited(const Receipt& receipt) {
   const TimePoint now = at_.loop.schedule.now();
   std::erase_if(awaited_, [&](const Awaited& one) {
-    return now >= one.until || !at_.kernel.groups().contains(one.group);
+    const auto group = at_.kernel.groups().find(one.group);
+    if (now >= one.until || group == at_.kernel.groups().end()) return true;
+    return one.freeze > 0 && (group->second->freezes != one.freeze || !group->second->paging);
   });
   Bytes sum;
   std::set<std::string> counted;  // several tasks may share a worker
@@ -264,9 +285,10 @@ void Invariants::no_needless_kill(const Receipt& receipt) {
   if (!receipt.kill || receipt.used > line || !total_known_) return;
   // What could not be taken from some cannot be given to others.
   if (at_.loop.schedule.now() - at_.kernel.edge_refused_at() < group_pause) return;
+  if (at_.kernel.lagged_at() == at_.loop.schedule.now()) return;  // it was decided on old figures
   // What those that do not grow are left with, those that start are promised, and what is too little to move.
   const Bytes total = at_.dispatcher.workers_total();
-  Bytes kept = Bytes{total.count / 16};
+  Bytes kept = Bytes{total.count / 16} + standstill_.promised();
   const TimePoint now = at_.loop.schedule.now();
   for (const auto& worker : at_.dispatcher.pool().workers()) {
     // One that was preempted at the same moment did start when this was decided.
@@ -308,11 +330,16 @@ void Invariants::await(const Receipt& receipt, const std::vector<std::string>& w
     const Fate* fate = at_.ledger.find(receipt.chosen[i]);
     const Duration grace = at_.dispatcher.config().agents.at(fate->agent).grace;
     // One that may run once need not give way: whether it does is known after its grace.
-    const Duration settles =
+    const auto group = at_.kernel.groups().find(workers[i]);
+    const bool suspended = !receipt.kill && running->suspendable && group != at_.kernel.groups().end();
+    if (suspended && !group->second->frozen) continue;  // the kernel refused
+    Duration settles =
         receipt.kill ? kill_settles : grace + (fate->idempotent ? preempt_settles : Duration(0));
+    if (suspended) settles = page_out_time(running->memory);
     // A kill is waited for less long than the preemption before it.
     std::erase_if(awaited_, [&](const Awaited& one) { return one.group == workers[i]; });
-    awaited_.push_back({receipt.chosen[i], workers[i], running->memory, now + settles, receipt.kill});
+    awaited_.push_back({receipt.chosen[i], workers[i], running->memory, now + settles, receipt.kill,
+                        suspended ? group->second->freezes : 0});
   }
 }
 
@@ -323,7 +350,7 @@ void Invariants::lowest_first(const Receipt& receipt) {
     for (const Candidate& other : receipt.running) {
       if (victim == receipt.running.end() || other.priority <= victim->priority) continue;
       const bool eligible = !other.is_protected && !other.dying && other.memory > Bytes{} &&
-                            (receipt.kill || (other.preemptable && !other.back_by));
+                            (receipt.kill || ((other.preemptable || other.suspendable) && !other.back_by));
       if (!eligible || std::ranges::find(receipt.chosen, other.task_id) != receipt.chosen.end()) continue;
       findings_.violated("priority", name(id) + " had to give way and not " + name(other.task_id) +
                                          ", which is less important");
@@ -354,11 +381,12 @@ std::string Invariants::name(const std::string& task_id) const {
 void Invariants::at_end(Findings& findings, const uv_loop_s& loop, const Kernel& kernel,
                         const Ledger& ledger) {
   if (!kernel.groups().empty()) findings.violated("nothing left", "a group is left");
+  if (kernel.swap_used() != Bytes{}) findings.violated("nothing left", "something is left in swap");
   if (kernel.charged() != Bytes{}) findings.violated("nothing left", "memory is left");
   if (!loop.children.empty()) findings.violated("nothing left", "a child was not waited for");
   if (!loop.pipes.empty()) findings.violated("nothing left", "a pipe was never opened");
   for (const auto& [id, fate] : ledger.fates()) {
-    if (fate.state != TaskState::running) continue;
+    if (fate.state != TaskState::running && fate.state != TaskState::suspended) continue;
     findings.violated("no lost task", "task " + std::to_string(fate.number) + " was left running");
   }
 }

@@ -11,18 +11,14 @@
 #include "supervisor/dispatcher.h"
 #include "tests/simulation/kernel.h"
 #include "tests/simulation/ledger.h"
+#include "tests/simulation/standstill.h"
 
 namespace kurultai::simulation {
 
 class Invariants {
  public:
-  struct Parts {
-    const uv_loop_s& loop;
-    const Dispatcher& dispatcher;
-    const Kernel& kernel;
-    const Ledger& ledger;
-  };
-  Invariants(Findings& findings, Parts parts) : findings_(findings), at_(parts) {}
+  Invariants(Findings& findings, const Scene& scene)
+      : findings_(findings), at_(scene), standstill_(findings, scene) {}
 
   void after_step();
   /// The dispatcher has just acted upon it.
@@ -31,6 +27,8 @@ class Invariants {
   void total_changes(Bytes total);
   /// The agent got PREEMPT.
   void preempt_came(const std::string& agent, const std::string& task_id);
+  void suspended(const Task& task) { standstill_.suspended(task); }
+  void resumed(const Task& task) { standstill_.resumed(task); }
   /// Everything is over, the dispatcher included.
   static void at_end(Findings& findings, const uv_loop_s& loop, const Kernel& kernel, const Ledger& ledger);
 
@@ -58,12 +56,14 @@ class Invariants {
     Bytes memory;
     TimePoint until;
     bool killed;
+    std::uint64_t freeze;  // of its group; 0: it was not suspended
   };
 
   // Named as they are reported.
   void depth();
   void priority();
   void no_lost_task();
+  void nobody_late(const Fate& fate);
   void budget_held();
   void no_livelock();
   void no_second_kill(const Receipt& receipt, const std::vector<std::string>& workers);
@@ -84,7 +84,8 @@ class Invariants {
   std::string name(const std::string& task_id) const;
 
   Findings& findings_;
-  Parts at_;
+  Scene at_;
+  Standstill standstill_;
   std::uint64_t steps_ = 0;
   std::uint64_t movements_ = 0;
   std::size_t waiting_count_ = 0;

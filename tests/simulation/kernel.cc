@@ -7,8 +7,23 @@
 
 namespace kurultai::simulation {
 
+namespace {
+
+constexpr Bytes page = kibibytes(4);
+constexpr int parts_of_paging = 8;
+/// Whoever is beyond his edge for so long may meet the limit of all: nobody gave way in time, or nobody may.
+constexpr Duration time_to_act{500};
+
+}  // namespace
+
 bool Group::waits() const {
   return std::ranges::any_of(inside, [](const Process* process) { return process->waits; });
+}
+
+Bytes Group::held() const {
+  Bytes held;
+  for (const Process* process : inside) held += process->memory + process->swapped;
+  return held;
 }
 
 void Kernel::enter(const std::string& group, Process& process) {
@@ -20,7 +35,18 @@ void Kernel::charge(Group& group, Bytes more) {
   group.charge += more;
   charged_ += more;
   group.high_water = std::max(group.high_water, group.charge);
+  if (group.charge <= group.edge) group.beyond_since = {};
+  if (group.charge > group.edge && group.beyond_since == TimePoint{})
+    group.beyond_since = loop_.schedule.now();
   look_at_marks();
+}
+
+TimePoint Kernel::beyond_since() const {
+  TimePoint since = loop_.schedule.now();
+  for (const auto& [name, group] : groups_) {
+    if (group->beyond_since != TimePoint{}) since = std::min(since, group->beyond_since);
+  }
+  return since;
 }
 
 void Kernel::take_cache(Group& group, Bytes wanted) {
@@ -34,25 +60,55 @@ Bytes Kernel::grow(Process& process, Bytes wanted) {
   if (process.dying) return {};
   take_cache(group, group.charge + wanted - group.ceiling());
   const Bytes room = std::max(group.ceiling() - group.charge, Bytes{});
-  const Bytes got = std::min(wanted, room);
+  Bytes got = std::min(wanted, room);
+  const bool sleeps = level_.slows && got < wanted && group.edge < group.limits.memory;
+  const Duration sleep = sleeps ? Duration(loop_.dice.between(10, 2000)) : Duration(0);
+  if (sleeps) got += past_edge(group, wanted - got, sleep);
   process.memory += got;
   charge(group, got);
   if (charged_ > workers_limit_) kill_for_parent();
   if (got == wanted || process.dying) return got;
-  if (group.edge >= group.limits.memory) {
+  if (group.edge >= group.limits.memory || group.charge >= group.limits.memory) {
     kill_for_cap(group, process);
     return got;
   }
   process.waits = true;
   waits_ += 1;
   loop_.make_ready(group.oom_descriptor);
+  if (sleeps) slow_down(process, sleep);
   return got;
 }
 
+// About a mebibyte a second (measured), little at once. Never all that is wanted: who sleeps wants something.
+Bytes Kernel::past_edge(const Group& group, Bytes wanted, Duration sleep) const {
+  const Bytes below_cap = group.limits.memory - std::max(group.charge, group.ceiling());
+  const Bytes pace = std::min(kibibytes(sleep.count()), kibibytes(512));
+  return std::max(std::min({pace, wanted - page, below_cap}), Bytes{});
+}
+
+void Kernel::slow_down(Process& process, Duration sleep) {
+  process.sleep = loop_.schedule.after(sleep, [&process] {
+    process.waits = false;
+    if (!process.group->frozen) process.on_room();
+  });
+}
+
+Bytes Kernel::read_back(Process& process, Bytes wanted) {
+  const Bytes got = grow(process, std::min(wanted, process.swapped));
+  leave_swap(process, got);
+  return got;
+}
+
+void Kernel::leave_swap(Process& process, Bytes bytes) {
+  process.swapped -= bytes;
+  swap_used_ -= bytes;
+}
+
 void Kernel::shrink(Process& process, Bytes less) {
-  less = std::min(less, process.memory);
-  process.memory -= less;
-  charge(*process.group, Bytes{} - less);
+  const Bytes resident = std::min(less, process.memory);
+  leave_swap(process, std::min(less - resident, process.swapped));
+  process.memory -= resident;
+  charge(*process.group, Bytes{} - resident);
 }
 
 bool Kernel::has_room(const Group& group, Bytes more) const {
@@ -92,7 +148,8 @@ void Kernel::kill_for_parent() {
     }
   }
   if (largest == nullptr) return;
-  parent_kills_ += 1;
+  const bool in_time = !level_.slows || loop_.schedule.now() - beyond_since() < time_to_act;
+  if (in_time) parent_kills_ += 1;
   largest->group->oom_kills += 1;
   // Nobody can tell these from a kill for its cap, or asks what it was for.
   const GroupLimits& limits = largest->group->limits;
@@ -105,6 +162,7 @@ void Kernel::kill_for_parent() {
 void Kernel::kill(Process& process) {
   if (std::exchange(process.dying, true)) return;
   process.waits = false;
+  loop_.schedule.cancel(process.sleep);
   std::chrono::microseconds takes(loop_.dice.skewed(50, 60'000));
   if (loop_.dice.one_in(faults_.slow_death)) takes = Duration(loop_.dice.between(100, 6000));
   loop_.schedule.after(takes, [this, &process] {
@@ -122,6 +180,8 @@ void Kernel::free(Process& process) {
   Group& group = *process.group;
   charge(group, Bytes{} - process.memory);
   process.memory = {};
+  leave_swap(process, process.swapped);
+  loop_.schedule.cancel(process.sleep);
   std::erase(group.inside, &process);
 }
 
@@ -146,15 +206,81 @@ Result<void> Kernel::set_edge(Group& group, Bytes edge) {
     return failure("set an edge: simulated", loop_.dice.one_in(2) ? EBUSY : ENOMEM);
   }
   if (edge < group.charge) take_cache(group, group.charge - edge);
-  if (edge < group.charge) return failure("set an edge: it is below the charge", EBUSY);
+  if (edge < group.charge && !level_.slows) return failure("set an edge: it is below the charge", EBUSY);
   const bool raised = edge > group.edge;
   group.edge = edge;
-  if (!raised) return {};
+  if (group.charge <= edge) group.beyond_since = {};
+  if (!raised || level_.slows) return {};
   for (Process* process : group.inside) {
     if (!std::exchange(process->waits, false)) continue;
     process->on_room();
   }
   return {};
+}
+
+// On version 2 nobody can tell who sleeps: whoever is near his edge is taken for one that waits.
+bool Kernel::waits_at_edge(const Group& group) const {
+  if (!level_.slows) return group.waits();
+  return group.edge < group.limits.memory && group.charge + mebibytes(1) >= group.edge;
+}
+
+Result<void> Kernel::suspend(Group& group) {
+  if (level_.swap <= Bytes{}) return failure("suspend: there is no swap", ENOTSUP);
+  if (loop_.dice.one_in(faults_.no_suspension)) return failure("write cgroup.freeze: simulated", EBUSY);
+  group.frozen = true;
+  group.freezes += 1;
+  suspensions_ += 1;
+  group.paging = true;
+  return {};
+}
+
+void Kernel::resume(Group& group) {
+  if (!std::exchange(group.frozen, false)) return;
+  group.paging = false;
+  for (Process* process : group.inside) {
+    if (!process->dying) process->on_thaw();
+  }
+}
+
+// At the speed of a disk, in a few parts, so that much can happen before it is over.
+std::function<void()> Kernel::page_out_job(const Group& group) {
+  return [this, name = group.name, number = group.freezes] {
+    const auto found = groups_.find(name);
+    if (found == groups_.end()) return;
+    const std::int64_t size = found->second->charge.count;
+    Duration takes(size / loop_.dice.between(20'000, 1'000'000));
+    if (loop_.dice.one_in(faults_.slow_paging)) takes = Duration(loop_.dice.between(3000, 60'000));
+    const std::int64_t part = size / parts_of_paging + page.count;
+    const std::int64_t percent = loop_.dice.one_in(faults_.pinned) ? loop_.dice.between(0, 90) : 100;
+    for (int i = 1; i <= parts_of_paging; ++i) {
+      loop_.schedule.after(takes * i / parts_of_paging,
+                           [this, name, part, percent] { page_out(name, {part * percent / 100}); });
+    }
+    loop_.schedule.after(takes, [this, name, number] {
+      const auto same = groups_.find(name);
+      if (same != groups_.end() && same->second->freezes == number) same->second->paging = false;
+    });
+    loop_.thread_takes = takes;
+  };
+}
+
+/// Of what stands still only: others are not let into swap.
+void Kernel::page_out(const std::string& name, Bytes most) {
+  const auto found = groups_.find(name);
+  if (found == groups_.end()) return;
+  Group& group = *found->second;
+  const Bytes cache = std::min(most, group.cache);
+  take_cache(group, cache);
+  most -= cache;
+  if (!group.frozen) return;
+  for (Process* process : group.inside) {
+    const Bytes out = std::min({most, process->memory, free_swap()});
+    process->memory -= out;
+    process->swapped += out;
+    swap_used_ += out;
+    most -= out;
+    charge(group, Bytes{} - out);
+  }
 }
 
 Result<bool> Kernel::kill_all(Group& group) {
@@ -167,8 +293,9 @@ Result<void> Kernel::set_workers_limit(Bytes limit) {
   if (charged_ > limit) {
     for (const auto& [name, group] : groups_) take_cache(*group, group->cache);
   }
-  if (charged_ > limit) return failure("set the limit of all workers: simulated", EBUSY);
+  if (charged_ > limit && !level_.slows) return failure("set the limit of all workers: simulated", EBUSY);
   workers_limit_ = limit;
+  if (charged_ > limit) kill_for_parent();  // as the kernel does where it takes any limit
   return {};
 }
 
@@ -199,7 +326,10 @@ WorkersReading Kernel::reading_now() const {
 Result<WorkersReading> Kernel::read() {
   if (loop_.dice.one_in(faults_.reading_fails)) return failure("read memory.stat: simulated", EIO);
   WorkersReading fresh = reading_now();
-  if (loop_.dice.one_in(faults_.reading_lags)) return last_;
+  if (loop_.dice.one_in(faults_.reading_lags)) {
+    lagged_at_ = loop_.schedule.now();
+    return last_;
+  }
   last_ = fresh;
   return fresh;
 }
@@ -213,7 +343,7 @@ std::function<Result<std::chrono::microseconds>()> Kernel::cpu_job() const {
 }
 
 Result<int> Kernel::watch(const std::vector<Bytes>& marks) {
-  if (!level_.events || !level_.edges) return -1;
+  if (!level_.events || !level_.edges || level_.slows) return -1;
   if (marks_descriptor_ < 0 || marks != marks_) marks_descriptor_ = loop_.next_descriptor++;
   marks_ = marks;
   std::ranges::sort(marks_);
@@ -244,7 +374,10 @@ class SimulatedGroup : public WorkerGroup {
   }
   Result<Bytes> charge() const override { return group_.charge; }
   Result<void> set_edge(Bytes edge) override { return kernel_.set_edge(group_, edge); }
-  bool waits_at_edge() const override { return group_.waits(); }
+  bool waits_at_edge() const override { return kernel_.waits_at_edge(group_); }
+  Result<void> suspend() override { return kernel_.suspend(group_); }
+  void resume() override { kernel_.resume(group_); }
+  std::function<void()> page_out_job() const override { return kernel_.page_out_job(group_); }
   Result<bool> kill_all() override { return kernel_.kill_all(group_); }
   void signal_all(int signal) override {
     for (Process* process : std::vector(group_.inside)) process->on_signal(signal);

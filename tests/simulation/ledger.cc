@@ -137,9 +137,13 @@ void Ledger::on_task(const TaskEvent& event) {
     case TaskEvent::Kind::preempted:
       sent_back(fate, event);
       break;
-    case TaskEvent::Kind::progress:
-    case TaskEvent::Kind::suspended:  // the simulated kernel has no swap
+    case TaskEvent::Kind::suspended:
+      stopped(fate);
+      break;
     case TaskEvent::Kind::resumed:
+      went_on(fate);
+      break;
+    case TaskEvent::Kind::progress:
       break;
     case TaskEvent::Kind::completed:
     case TaskEvent::Kind::failed:
@@ -186,7 +190,7 @@ void Ledger::queued(Fate& fate, const TaskEvent& event) {
 bool Ledger::has_own_fault(const Fate& fate) const {
   const TimePoint now = loop_.schedule.now();
   if (fate.own_fault) return true;
-  if (fate.state == TaskState::running) {
+  if (!fate.worker.empty()) {
     const Duration stall = config_->agents.at(fate.agent).stall_timeout;
     const Duration least = stall.count() > 0 ? std::min(stall, fate.timeout) : fate.timeout;
     return now - fate.since >= least;
@@ -222,14 +226,43 @@ void Ledger::sent_back(Fate& fate, const TaskEvent& event) {
   returned_.push_back(&fate);
 }
 
+void Ledger::stopped(Fate& fate) {
+  if (fate.state != TaskState::running) {
+    findings_.violated("suspension", name(fate) + " was suspended, and does not run");
+  }
+  fate.state = TaskState::suspended;
+  fate.stands_since = loop_.schedule.now();
+}
+
+void Ledger::went_on(Fate& fate) {
+  counts_.resumed += 1;
+  if (fate.state != TaskState::suspended) {
+    findings_.violated("suspension", name(fate) + " was resumed, and did not stand still");
+  }
+  fate.state = TaskState::running;
+  fate.since += loop_.schedule.now() - fate.stands_since;
+}
+
+// While it stands still its time does not run.
+void Ledger::check_time(const Fate& fate, const Task& task) {
+  if (fate.state != TaskState::running || !task.error) return;
+  const TimePoint::duration ran = loop_.schedule.now() - fate.since;
+  const Duration stall = config_->agents.at(fate.agent).stall_timeout;
+  const bool early = (task.error->reason == FailReason::timeout && ran < fate.timeout) ||
+                     (task.error->reason == FailReason::stalled && ran < stall);
+  if (early) findings_.violated("suspension", name(fate) + " ran out of time too early");
+}
+
 void Ledger::ended(Fate& fate, const TaskEvent& event) {
   const Task& task = event.task;
   if (fate.is_open()) open_ -= 1;
+  check_time(fate, task);
   fate.state = task.state;
   fate.worker.clear();
   switch (task.state) {
     case TaskState::completed:
       counts_.completed += 1;
+      if (config_->agents.at(fate.agent).protocol == AgentProtocol::exec) counts_.commands += 1;
       if (task.result.inline_json != std::to_string(fate.run)) {
         findings_.violated("attempts accounted", name(fate) + " completed with the answer of run " +
                                                      task.result.inline_json + ", its last was run " +

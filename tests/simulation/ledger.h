@@ -34,7 +34,8 @@ struct Fate {
   int arrivals = 0;          // that agents saw
   std::uint64_t run = 0;     // the newest that an agent saw
   std::string worker{};      // that has it now
-  TimePoint since{};         // when that run began
+  TimePoint since{};         // when that run began, less the time that it stood still
+  TimePoint stands_since{};  // it is suspended
   bool own_fault = false;    // something that costs an attempt came about in this run
   bool gave_way = false;     // its agent has answered PREEMPTED in this run
   bool cancelled = false;    // that was asked for, and accepted
@@ -72,7 +73,8 @@ class Ledger {
 
   struct Counts {
     std::uint64_t submitted = 0, refused = 0, starts = 0, preempted = 0, killed = 0, retried = 0,
-                  completed = 0, failed = 0, cancelled = 0, evicted = 0, workers = 0;
+                  completed = 0, failed = 0, cancelled = 0, evicted = 0, workers = 0, resumed = 0,
+                  commands = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -82,6 +84,9 @@ class Ledger {
   void queued(Fate& fate, const TaskEvent& event);
   void started(Fate& fate, const Task& task);
   void sent_back(Fate& fate, const TaskEvent& event);
+  void stopped(Fate& fate);
+  void went_on(Fate& fate);
+  void check_time(const Fate& fate, const Task& task);
   void ended(Fate& fate, const TaskEvent& event);
   void check_attempts(const Fate& fate, const Task& task);
   bool has_own_fault(const Fate& fate) const;

@@ -113,7 +113,7 @@ struct Sum {
   std::uint64_t worlds = 0;
   std::uint64_t steps = 0;
   Ledger::Counts counts;
-  std::uint64_t decisions = 0, oom_kills = 0, waits = 0, drains = 0;
+  std::uint64_t decisions = 0, oom_kills = 0, waits = 0, drains = 0, suspensions = 0;
 
   void add(const Outcome& outcome) {
     worlds += 1;
@@ -122,6 +122,7 @@ struct Sum {
     oom_kills += outcome.oom_kills;
     waits += outcome.waits;
     drains += outcome.drains;
+    suspensions += outcome.suspensions;
     const Ledger::Counts& one = outcome.counts;
     counts.submitted += one.submitted;
     counts.refused += one.refused;
@@ -134,6 +135,8 @@ struct Sum {
     counts.cancelled += one.cancelled;
     counts.evicted += one.evicted;
     counts.workers += one.workers;
+    counts.resumed += one.resumed;
+    counts.commands += one.commands;
   }
 
   void print(double seconds) const {
@@ -156,6 +159,9 @@ struct Sum {
     show("evicted", counts.evicted);
     show("waits at an edge", waits);
     show("kernel kills for a cap", oom_kills);
+    show("suspended", suspensions);
+    show("resumed", counts.resumed);
+    show("commands completed", counts.commands);
     show("drains", drains);
   }
 };

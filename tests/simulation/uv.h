@@ -46,6 +46,8 @@ struct uv_loop_s {
   kurultai::simulation::Schedule schedule;
   kurultai::simulation::Dice dice{0};  // for what takes how long
   bool stopped = false;
+  /// How long the work that a thread has just begun takes: it says so itself.
+  std::chrono::microseconds thread_takes{0};
 
   std::function<kurultai::Result<kurultai::simulation::Launched>(const kurultai::uv::SpawnOptions&)> launch;
   std::map<int, std::function<void(int status, int signal)>> children;  // by pid, until they are reaped

@@ -126,7 +126,7 @@ void run_on_thread(Loop& loop, std::function<void()> work, std::function<void()>
   const std::chrono::microseconds until_done(raw.dice.skewed(20, 5'000));
   raw.schedule.after(until_work, [&raw, until_done, work = std::move(work), done = std::move(done)] {
     work();
-    raw.schedule.after(until_done, done);
+    raw.schedule.after(until_done + std::exchange(raw.thread_takes, {}), done);
   });
 }
 

@@ -9,7 +9,7 @@ namespace kurultai::simulation {
 
 namespace {
 
-constexpr std::uint64_t of_settings = 11, of_actions = 12;
+constexpr std::uint64_t of_settings = 11, of_actions = 12, of_levels = 13;
 
 int small(Dice& dice, std::int64_t low, std::int64_t high) {
   return static_cast<int>(dice.between(low, high));
@@ -28,18 +28,24 @@ AgentConfig agent(Dice& dice, const std::string& name, Bytes budget) {
   agent.max_preemptions = small(dice, 1, 10);
   if (dice.one_in(4)) agent.stall_timeout = Duration(dice.between(200, 3000));
   if (dice.one_in(5)) agent.on_child_oom = OnChildOom::warn;
+  agent.suspendable = !dice.one_in(8);
+  agent.env["AGENT"] = name;
   return agent;
 }
 
 std::map<std::string, AgentConfig> agents(Dice& dice, Bytes budget) {
   std::map<std::string, AgentConfig> agents;
-  for (const char* name : {"plain", "once", "guarded", "wide", "firm", "recycled"}) {
+  for (const char* name :
+       {"plain", "once", "guarded", "wide", "firm", "recycled", "command", "oncecommand"}) {
     agents[name] = agent(dice, name, budget);
   }
   agents["once"].idempotent = false;
   agents["guarded"].protect = true;
   agents["wide"].concurrency = small(dice, 2, 4);
   agents["firm"].preemptable = false;
+  agents["command"].protocol = AgentProtocol::exec;
+  agents["oncecommand"].protocol = AgentProtocol::exec;
+  agents["oncecommand"].idempotent = false;
   agents["recycled"].max_tasks = small(dice, 1, 4);
   return agents;
 }
@@ -68,10 +74,25 @@ Config config_of(Dice& dice) {
   config.admission = rules[dice.roll() % rules.size()];
   config.agents = agents(dice, *config.memory.budget);
   config.store.max_finished = dice.one_in(4) ? 5 : 1000;
+  LadderConfig& ladder = config.memory.ladder;
+  for (bool* rung : {&ladder.hint, &ladder.reclaim, &ladder.end_idle, &ladder.suspend, &ladder.preempt})
+    *rung = !dice.one_in(24);
   config.flags.memory_governance = !dice.one_in(16);
   config.flags.worker_pool = !dice.one_in(10);
   config.flags.circuit_breakers = dice.one_in(4);
   return config;
+}
+
+/// So that tasks are suspended often: many that last, with little memory for all of them.
+void make_tight(Dice& dice, Config& config) {
+  config.memory.budget = mebibytes(dice.skewed(160, 700));
+  if (dice.one_in(2)) config.admission = AdmissionRule::none;
+  if (!dice.one_in(3)) config.workers.max = small(dice, 4, 12);
+  for (auto& [name, agent] : config.agents) {
+    agent.timeout = Duration(dice.between(2000, 60'000));
+    if (*agent.memory_limit > *config.memory.budget) agent.memory_limit = config.memory.budget;
+    agent.memory_warning = Bytes{agent.memory_limit->count / 4 * 3};
+  }
 }
 
 Faults faults_of(Dice& dice) {
@@ -83,11 +104,15 @@ Faults faults_of(Dice& dice) {
   faults.no_group = rate(3, 50);
   faults.edge_refused = rate(5, 200);
   faults.slow_death = rate(5, 100);
+  faults.no_suspension = rate(3, 50);
+  faults.slow_paging = rate(1, 10);
+  faults.pinned = rate(1, 10);
   return faults;
 }
 
 Submission submission(Dice& dice, std::size_t number) {
-  constexpr std::array names = {"plain", "plain", "once", "guarded", "wide", "wide", "firm", "recycled"};
+  constexpr std::array names = {"plain", "plain",   "once",    "guarded",  "wide",       "wide",
+                                "firm",  "command", "command", "recycled", "oncecommand"};
   Submission submission;
   submission.agent = names[dice.roll() % names.size()];
   submission.payload = std::to_string(number);
@@ -122,13 +147,25 @@ std::shared_ptr<const Config> reloaded(Dice& dice, const Config& before) {
   return std::make_shared<const Config>(std::move(config));
 }
 
+Level level_of(std::uint64_t seed) {
+  Dice dice(seed_for(seed, of_levels, 0));
+  Level level;
+  level.edges = !dice.one_in(8);
+  level.slows = level.edges && dice.one_in(2);
+  level.events = !level.slows && dice.one_in(2);
+  if (level.slows && !dice.one_in(4)) level.swap = mebibytes(dice.skewed(32, 2048));
+  return level;
+}
+
 }  // namespace
 
 Setting setting_of(std::uint64_t seed) {
   Dice dice(seed_for(seed, of_settings, 0));
   Setting setting;
-  setting.config = std::make_shared<const Config>(config_of(dice));
-  setting.level = {!dice.one_in(8), dice.one_in(2)};
+  setting.level = level_of(seed);
+  Config config = config_of(dice);
+  if (setting.level.swap > Bytes{}) make_tight(dice, config);
+  setting.config = std::make_shared<const Config>(std::move(config));
   setting.faults = faults_of(dice);
   constexpr std::array gaps = {20, 60, 150, 400, 1000};
   setting.longest_gap = Duration(gaps[dice.roll() % gaps.size()]);

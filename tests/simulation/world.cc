@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "protocol/codec.h"
+#include "tests/simulation/agent.h"
+#include "tests/simulation/host.h"
 
 namespace kurultai::simulation {
 
@@ -51,12 +53,11 @@ World::World(const Plan& plan, bool traces)
       events_([this] { return loop_.wall_now(); }) {
   raw_.dice = Dice(seed_for(plan.seed, 0, 0));
   raw_.launch = [this](const uv::SpawnOptions& options) { return launch(options); };
-  events_.add_sink([this](const Event& event) { ledger_.on_event(event); });
+  events_.add_sink([this](const Event& event) { told(event); });
   ledger_.configure(config_);
   dispatcher_ = std::make_unique<Dispatcher>(loop_, config_, kernel_, events_, pool_settings(),
                                              "/nonexistent/kurultai-simulation");
-  invariants_ =
-      std::make_unique<Invariants>(findings_, Invariants::Parts{raw_, *dispatcher_, kernel_, ledger_});
+  invariants_ = std::make_unique<Invariants>(findings_, Scene{raw_, *dispatcher_, kernel_, ledger_});
   monitor_ = std::make_unique<Monitor>(
       loop_, kernel_,
       Monitor::Settings{*config_->memory.budget, config_->memory.thresholds, config_->memory.check_interval},
@@ -181,56 +182,70 @@ void World::apply_limit() {
 
 Result<Launched> World::launch(const uv::SpawnOptions& options) {
   const std::string worker = value_of(options.environment, "WORKER_ID");
-  const std::string name = word_after(options.argv, "--");
+  const std::string name = value_of(options.environment, "AGENT");
   const Nature nature = nature_of(plan_.seed, number_of(worker));
   if (nature.start == Nature::Start::cannot_be_launched) {
     ledger_.went_wrong(worker, name);
     return failure("start " + name + ": simulated", EAGAIN);
   }
   last_pid_ += 2;  // one for its second process
-  AgentPipes pipes;
+  ChildPipes pipes;
   const Launched launched{last_pid_,
                           {raw_.add_pipe(pipes.in), raw_.add_pipe(pipes.out), raw_.add_pipe(pipes.err)}};
-  auto agent = std::make_unique<Agent>(raw_, kernel_, *this, Agent::Identity{last_pid_, worker, name}, nature,
-                                       std::move(pipes), [this](Agent& gone) {
-                                         raw_.schedule.after(Duration(0),
-                                                             [this, pid = gone.pid] { agents_.erase(pid); });
-                                       });
-  kernel_.enter(word_after(options.argv, "--join"), *agent);
-  agent->start();
-  agents_[last_pid_] = std::move(agent);
+  Child::Circumstances circumstances{
+      raw_, kernel_, *this, {last_pid_, worker, name}, nature, std::move(pipes), [this](Child& gone) {
+        raw_.schedule.after(Duration(0), [this, pid = gone.pid] { children_.erase(pid); });
+      }};
+  const bool hosted = std::ranges::find(options.argv, "--exec-host") != options.argv.end();
+  std::unique_ptr<Child> child;
+  if (hosted) {
+    child = std::make_unique<Host>(std::move(circumstances));
+  } else {
+    child = std::make_unique<Agent>(std::move(circumstances));
+  }
+  kernel_.enter(word_after(options.argv, "--join"), *child);
+  child->start();
+  children_[last_pid_] = std::move(child);
   return launched;
 }
 
-Onlooker::Part World::task_came(const Agent& agent, const TaskMessage& task) {
-  const std::uint64_t run = ledger_.task_came(agent.identity().worker, task.task_id, task.attempt);
+void World::told(const Event& event) {
+  ledger_.on_event(event);
+  const auto* task = std::get_if<TaskEvent>(&event.body);
+  if (task == nullptr || invariants_ == nullptr) return;
+  if (task->kind == TaskEvent::Kind::suspended) invariants_->suspended(task->task);
+  if (task->kind == TaskEvent::Kind::resumed) invariants_->resumed(task->task);
+}
+
+Onlooker::Part World::task_came(const Child& child, const TaskMessage& task) {
+  const std::uint64_t run = ledger_.task_came(child.identity().worker, task.task_id, task.attempt);
   const Fate* fate = ledger_.find(task.task_id);
   if (fate == nullptr) return {};
   if (findings_.traces()) {
-    findings_.trace(agent.identity().worker + " got task " + std::to_string(fate->number) + ", run " +
+    findings_.trace(child.identity().worker + " got task " + std::to_string(fate->number) + ", run " +
                     std::to_string(run));
   }
   return {run, whim_of(plan_.seed, fate->number, static_cast<std::uint64_t>(fate->arrivals))};
 }
 
-void World::task_came_twice(const Agent& agent, const std::string& task_id) {
+void World::task_came_twice(const Child& child, const std::string& task_id) {
   findings_.violated("attempts accounted",
-                     agent.identity().worker + " was given " + task_id + ", which it has");
+                     child.identity().worker + " was given " + task_id + ", which it has");
 }
 
 // Messages name no attempt: nobody could tell a late word from a true one.
-bool World::is_given(const Agent& agent, const std::string& task_id) const {
+bool World::is_given(const Child& child, const std::string& task_id) const {
   const Fate* fate = ledger_.find(task_id);
   return fate == nullptr ||
-         (fate->is_open() && (fate->worker == agent.identity().worker || fate->worker.empty()));
+         (fate->is_open() && (fate->worker == child.identity().worker || fate->worker.empty()));
 }
 
-void World::preempt_came(const Agent& agent, const std::string& task_id) {
+void World::preempt_came(const Child& child, const std::string& task_id) {
   if (phase_ == Phase::over) return;
-  invariants_->preempt_came(agent.identity().name, task_id);
+  invariants_->preempt_came(child.identity().name, task_id);
 }
 
-void World::said(const Agent& agent, const FromAgent& message) {
+void World::said(const Child& child, const FromAgent& message) {
   const auto* failed = std::get_if<Failed>(&message);
   const auto* preempted = std::get_if<Preempted>(&message);
   if (failed != nullptr) ledger_.answered(failed->task_id, false);
@@ -238,12 +253,12 @@ void World::said(const Agent& agent, const FromAgent& message) {
   if (!findings_.traces()) return;
   std::string line = encode(message);
   line.pop_back();
-  findings_.trace(agent.identity().worker + " says " + line);
+  findings_.trace(child.identity().worker + " says " + line);
 }
 
-void World::went_wrong(const Agent& agent, const char* how) {
-  if (findings_.traces()) findings_.trace(agent.identity().worker + " " + how);
-  ledger_.went_wrong(agent.identity().worker, agent.identity().name);
+void World::went_wrong(const Child& child, const char* how) {
+  if (findings_.traces()) findings_.trace(child.identity().worker + " " + how);
+  ledger_.went_wrong(child.identity().worker, child.identity().name);
 }
 
 Outcome World::outcome() {
@@ -257,6 +272,7 @@ Outcome World::outcome() {
   outcome.oom_kills = kernel_.oom_kills();
   outcome.waits = kernel_.waits();
   outcome.drains = drains_;
+  outcome.suspensions = kernel_.suspensions();
   outcome.trace = findings_.lines();
   return outcome;
 }

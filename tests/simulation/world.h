@@ -12,7 +12,7 @@
 #include "supervisor/backstop.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/monitor.h"
-#include "tests/simulation/agent.h"
+#include "tests/simulation/child.h"
 #include "tests/simulation/findings.h"
 #include "tests/simulation/invariants.h"
 #include "tests/simulation/kernel.h"
@@ -31,6 +31,7 @@ struct Outcome {
   std::uint64_t oom_kills = 0;
   std::uint64_t waits = 0;  // at edges
   std::uint64_t drains = 0;
+  std::uint64_t suspensions = 0;  // of groups
   std::vector<std::string> trace;
 };
 
@@ -45,14 +46,15 @@ class World : public Onlooker {
 
  private:
   // Onlooker
-  Part task_came(const Agent& agent, const TaskMessage& task) override;
-  void task_came_twice(const Agent& agent, const std::string& task_id) override;
-  bool is_given(const Agent& agent, const std::string& task_id) const override;
-  void preempt_came(const Agent& agent, const std::string& task_id) override;
-  void said(const Agent& agent, const FromAgent& message) override;
-  void went_wrong(const Agent& agent, const char* how) override;
+  Part task_came(const Child& child, const TaskMessage& task) override;
+  void task_came_twice(const Child& child, const std::string& task_id) override;
+  bool is_given(const Child& child, const std::string& task_id) const override;
+  void preempt_came(const Child& child, const std::string& task_id) override;
+  void said(const Child& child, const FromAgent& message) override;
+  void went_wrong(const Child& child, const char* how) override;
 
   Result<Launched> launch(const uv::SpawnOptions& options);
+  void told(const Event& event);
   void plan_action();
   void act(std::size_t number);
   void carry_out(Submission submission);
@@ -72,7 +74,7 @@ class World : public Onlooker {
   Kernel kernel_;
   Ledger ledger_;
   std::shared_ptr<const Config> config_;
-  std::map<int, std::unique_ptr<Agent>> agents_;
+  std::map<int, std::unique_ptr<Child>> children_;
   int last_pid_ = 1000;
   Events events_;
   std::unique_ptr<Dispatcher> dispatcher_;
