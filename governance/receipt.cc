@@ -85,8 +85,7 @@ json rung_json(const Rung& rung, TimePoint now) {
 }
 
 TimePoint ago(const json& milliseconds) {
-  return TimePoint{} -
-         std::chrono::duration_cast<TimePoint::duration>(Milliseconds(milliseconds.get<double>()));
+  return TimePoint{} - std::chrono::round<TimePoint::duration>(Milliseconds(milliseconds.get<double>()));
 }
 
 Bytes bytes_in(const json& object, const char* name) { return {object.at(name).get<std::int64_t>()}; }
@@ -154,32 +153,40 @@ Receipt parse_whole(const json& object) {
   return receipt;
 }
 
-std::vector<std::string> admit_again(const Receipt& receipt) {
-  const RoomAsked& asked = *receipt.room;
-  const auto answer = admit({.line = asked.line,
-                             .elsewhere = asked.elsewhere,
-                             .workers = asked.workers,
-                             .worker = asked.worker,
-                             .priority = asked.priority,
-                             .footprint = asked.footprint,
-                             .running = receipt.running});
+Receipt admit_again(Receipt receipt) {
+  RoomAsked& asked = *receipt.room;
+  auto answer = admit({.line = asked.line,
+                       .elsewhere = asked.elsewhere,
+                       .workers = asked.workers,
+                       .worker = asked.worker,
+                       .priority = asked.priority,
+                       .footprint = asked.footprint,
+                       .running = receipt.running});
   const auto* room = std::get_if<MakeRoom>(&answer);
-  if (room == nullptr || room->end_workers != asked.end_workers) return {};
-  return room->preempt;
+  const MakeRoom made = room != nullptr ? *room : MakeRoom{};
+  receipt.chosen = made.preempt;
+  asked.end_workers = made.end_workers;
+  return receipt;
 }
 
 }  // namespace
 
-std::vector<std::string> decide_again(const Receipt& receipt) {
-  if (receipt.room) return admit_again(receipt);
+void note_decision(Receipt& receipt, std::span<const Action> actions) {
+  receipt.kill = false;
+  receipt.chosen.clear();
+  for (const Action& action : actions) {
+    if (std::holds_alternative<KillTask>(action)) receipt.kill = true;
+    if (const std::string* victim = victim_of(action)) receipt.chosen.push_back(*victim);
+  }
+}
+
+Receipt decide_again(Receipt receipt) {
+  if (receipt.room) return admit_again(std::move(receipt));
   Governor governor(receipt.thresholds);
   const Situation situation{receipt.used, receipt.budget, receipt.running,
                             receipt.idle, receipt.ending, receipt.starving};
-  std::vector<std::string> chosen;
-  for (const Action& action : governor.decide(situation, receipt.now)) {
-    if (const std::string* victim = victim_of(action)) chosen.push_back(*victim);
-  }
-  return chosen;
+  note_decision(receipt, governor.decide(situation, receipt.now));
+  return receipt;
 }
 
 json to_json(const Receipt& receipt) {

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,8 +57,11 @@ struct Receipt {
   std::optional<RoomAsked> room = {};
 };
 
-/// What a fresh governor, or admission, chooses on these figures.
-std::vector<std::string> decide_again(const Receipt& receipt);
+/// Puts down who was chosen by these actions of the governor, and whether to be killed.
+void note_decision(Receipt& receipt, std::span<const Action> actions);
+
+/// The same figures, with what a fresh governor, or admission, makes of them.
+Receipt decide_again(Receipt receipt);
 
 /// The candidates come in the order in which they would give way. Times are milliseconds before (negative:
 /// after) the decision.

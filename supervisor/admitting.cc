@@ -167,7 +167,7 @@ void Dispatcher::make_room(const Look& look, const MakeRoom& room) {
 void Dispatcher::keep_receipt(const Look& look, const MakeRoom& room) {
   const auto loads = this->loads();
   const RoomQuestion question = room_question(*look.asks, look.worker, loads);
-  Receipt receipt = new_receipt();
+  Receipt receipt = new_receipt(loop_.now());
   receipt.used = monitor_ != nullptr ? monitor_->last().used : Bytes{};
   receipt.budget = budget();
   receipt.running = outranked(look.worker);

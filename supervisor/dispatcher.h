@@ -247,11 +247,12 @@ class Dispatcher : public WorkerListener {
   // governing.cc: the side of memory
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
-  void keep_receipt(const Situation& situation, std::span<const Action> actions);
-  Receipt new_receipt() const;
+  void keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions);
+  Receipt new_receipt(TimePoint now) const;
   void hand_out(Receipt receipt);
   void note_rung(const char* name, std::optional<Bytes> freed = {}, std::optional<TimePoint> since = {});
-  Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const;
+  Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running,
+                      TimePoint now) const;
   bool kill_can_wait(const MemorySnapshot& snapshot);
   bool reclaim(Bytes cache);
   bool has_room();

@@ -41,8 +41,9 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   auto running = candidates();
   mark_suspendable(running, snapshot.ratio());
-  const Situation now = situation(snapshot, running);
-  const auto actions = governor_.decide(now, loop_.now());
+  const TimePoint now = loop_.now();
+  const Situation seen = situation(snapshot, running, now);
+  const auto actions = governor_.decide(seen, now);
   if (std::ranges::none_of(actions, takes_a_task)) resume_next(snapshot);
   if (actions.empty()) {
     if (waits_for_room_) pump();  // memory may have come back
@@ -53,7 +54,7 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   for (const Action& action : actions) {
     if (!takes_a_task(action)) apply(action, snapshot);
   }
-  if (!spared && config_->flags.memory_governance) keep_receipt(now, actions);
+  if (!spared && config_->flags.memory_governance) keep_receipt(seen, now, actions);
   {
     const Hold hold(pumping_);  // who has to give way together is back before anybody starts
     for (const Action& action : actions) {
@@ -63,9 +64,9 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   pump();
 }
 
-Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const Candidate> running) const {
+Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const Candidate> running,
+                                TimePoint now) const {
   Situation situation{snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !reclaiming_};
-  const TimePoint now = loop_.now();
   for (const auto& worker : pool_.workers()) {
     if (!worker->tasks().empty() || worker->state() != Worker::State::ending) continue;
     if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
@@ -76,13 +77,11 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
   return situation;
 }
 
-/// Of a decision that somebody has to give way: with each of them, before it is carried out.
-void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action> actions) {
-  Receipt receipt = new_receipt();
-  for (const Action& action : actions) {
-    if (is_kill(action)) receipt.kill = true;
-    if (const std::string* victim = victim_of(action)) receipt.chosen.push_back(*victim);
-  }
+/// Of a decision that somebody has to give way: with each of them, before it is carried out. `now` is the
+/// governor's own: who was to be back in the microseconds since then was still expected.
+void Dispatcher::keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions) {
+  Receipt receipt = new_receipt(now);
+  note_decision(receipt, actions);
   if (receipt.chosen.empty()) return;
   receipt.used = situation.used;
   receipt.budget = situation.budget;
@@ -97,11 +96,11 @@ void Dispatcher::keep_receipt(const Situation& situation, std::span<const Action
   hand_out(std::move(receipt));
 }
 
-Receipt Dispatcher::new_receipt() const {
+Receipt Dispatcher::new_receipt(TimePoint now) const {
   Receipt receipt;
   receipt.id = "g" + std::to_string(decisions_);
   receipt.time = loop_.wall_now();
-  receipt.now = loop_.now();
+  receipt.now = now;
   receipt.thresholds = governor_.pressure().thresholds();
   receipt.memory = curve_.points();
   return receipt;
