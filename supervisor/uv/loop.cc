@@ -40,9 +40,25 @@ Timer::~Timer() = default;
 void Timer::start(Duration after) {
   // libuv counts from its cached time, which lags behind by however long this turn of the loop has taken.
   uv_update_time(handle_->loop);
+  arm(static_cast<std::uint64_t>(std::max<Duration::rep>(after.count(), 0)));
+}
+
+void Timer::arm(std::uint64_t milliseconds) {
+  due_ = uv_now(handle_->loop) + milliseconds;
   uv_timer_start(
-      handle_.get(), [](uv_timer_t* handle) noexcept { call_safely(handle, &Timer::on_time_); },
-      static_cast<std::uint64_t>(std::max<Duration::rep>(after.count(), 0)), 0);
+      handle_.get(),
+      [](uv_timer_t* handle) noexcept {
+        if (handle->data != nullptr) static_cast<Timer*>(handle->data)->on_due();
+      },
+      milliseconds, 0);
+}
+
+// A turn of the loop runs timers before it looks at descriptors.
+void Timer::on_due() {
+  static constexpr std::uint64_t overdue = 100;
+  static constexpr std::uint64_t next_turn = 5;  // not 0: a timer of this turn that takes its time would do
+  if (uv_now(handle_->loop) > due_ + overdue) return arm(next_turn);
+  call_safely(handle_.get(), &Timer::on_time_);
 }
 
 void Timer::stop() { uv_timer_stop(handle_.get()); }

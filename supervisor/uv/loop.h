@@ -3,6 +3,7 @@
 // its callbacks.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -43,7 +44,9 @@ class Loop {
   std::unique_ptr<uv_loop_s> loop_;
 };
 
-/// Calls back once, `after` from now; starting again replaces the earlier start.
+/// Calls back once, `after` from now; starting again replaces the earlier start. One that is long overdue
+/// (the process was stopped) lets all that has come in meanwhile be heard first: an answer that lies in a
+/// pipe did not miss its deadline.
 class Timer {
  public:
   Timer(Loop& loop, std::function<void()> on_time);
@@ -53,7 +56,11 @@ class Timer {
   bool is_running() const;
 
  private:
+  void arm(std::uint64_t milliseconds);
+  void on_due();
+
   std::function<void()> on_time_;
+  std::uint64_t due_ = 0;  // in the loop's own milliseconds
   std::unique_ptr<uv_timer_s, CloseHandle> handle_;
 };
 

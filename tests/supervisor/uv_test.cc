@@ -2,6 +2,7 @@
 // Run under valgrind too: AddressSanitizer does not see the misuse of handles inside libuv.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -67,6 +68,24 @@ TEST_CASE("a timer may destroy itself in its own callback") {
   timer->start(Duration(0));
   loop.run();
   CHECK(calls == 100);
+}
+
+TEST_CASE("what came in while the process stood still is heard before any timer") {
+  Loop loop;
+  const auto ends = socket_pair();
+  const auto stream = stream_on(loop, ends[0]);
+  std::string order;
+  stream->read([&](std::string_view bytes) { order += bytes; }, [](std::string_view) {});
+  Timer timer(loop, [&] {
+    order += " timer";
+    loop.stop();
+  });
+  timer.start(Duration(1));
+  REQUIRE(::write(ends[1], "answer", 6) == 6);
+  ::poll(nullptr, 0, 300);  // the process stands still
+  loop.run();
+  CHECK(order == "answer timer");
+  ::close(ends[1]);
 }
 
 TEST_CASE("deferred calls and jobs on threads come back on the loop") {
