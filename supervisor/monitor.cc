@@ -23,7 +23,9 @@ Monitor::Monitor(uv::Loop& loop, Controller& controller, Settings settings,
       settings_(settings),
       activity_(std::move(activity)),
       on_reading_(std::move(on_reading)),
-      timer_(loop, [this] { read(); }) {
+      timer_(loop, [this] { read(); }),
+      overdue_(loop,
+               [this] { trouble_ = "a reading has not ended in " + to_string(settings_.longest_reading); }) {
   last_.budget = settings.budget;
 }
 
@@ -36,6 +38,7 @@ void Monitor::start() {
 void Monitor::stop() {
   running_ = false;
   timer_.stop();
+  overdue_.stop();
   marks_watch_.reset();
 }
 
@@ -109,12 +112,14 @@ void Monitor::read() {
   auto job = controller_.reading_job(true);
   if (!controller_.slow()) return take(job());
   reading_ = true;
+  overdue_.start(settings_.longest_reading);
   auto result = std::make_shared<Result<WorkersReading>>();
   run_on_thread(
       loop_, [job = std::move(job), result] { *result = job(); },
       [this, result, alive = std::weak_ptr(alive_)] {
         if (alive.expired()) return;
         reading_ = false;
+        overdue_.stop();
         if (running_) take(std::move(*result));
       });
 }

@@ -34,6 +34,7 @@ class Monitor {
     Bytes budget;
     Thresholds thresholds;
     Duration slow_tick;
+    Duration longest_reading{3000};  // on its thread; beyond it something is wrong
   };
   /// What the workers are up to, for the pace.
   struct Activity {
@@ -58,7 +59,7 @@ class Monitor {
   Result<MemorySnapshot> read_now();
 
   const MemorySnapshot& last() const { return last_; }
-  /// Empty while readings succeed; else the failure.
+  /// Empty while readings succeed; else the failure, or that the one under way does not end.
   const std::string& trouble() const { return trouble_; }
 
  private:
@@ -77,6 +78,7 @@ class Monitor {
   std::function<Activity()> activity_;
   std::function<void(const MemorySnapshot&)> on_reading_;
   uv::Timer timer_;
+  uv::Timer overdue_;
   std::unique_ptr<uv::FdWatch> marks_watch_;
   bool setting_marks_ = false;  // on a thread
   bool marks_are_old_ = false;  // they changed meanwhile
