@@ -167,10 +167,15 @@ class Group1 : public CgroupGroup {
   /// and nobody else is touched.
   Result<void> set_edge(Bytes edge) override {
     const bool below = edge < limit_;
+    const bool was_off = killer_off_;
     if (below) {
       if (auto off = disable_killer(true); !off) return off;
     }
-    if (auto written = memory_limit_.set(std::min(edge, limit_)); !written) return written;
+    if (auto written = memory_limit_.set(std::min(edge, limit_)); !written) {
+      // Back to the cap, with the killer: whoever reached it without would wait there, and nobody would look.
+      if (!was_off && memory_limit_.set(limit_)) ignore_failure(disable_killer(false));
+      return written;
+    }
     return below ? Result<void>{} : disable_killer(false);
   }
   bool waits_at_edge() const override { return killer_off_ && charge_->under_oom().value_or(0) != 0; }
@@ -227,8 +232,8 @@ class Controller1 : public CgroupController {
  public:
   Controller1(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
               std::string proc_root, std::string explanation)
-      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(explanation)),
-        proc_root_(std::move(proc_root)) {}
+      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(proc_root),
+                         std::move(explanation)) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
@@ -249,7 +254,7 @@ class Controller1 : public CgroupController {
   // A cpuacct group for each worker would be exact, and one more mkdir, join and rmdir for each process
   // started.
   std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
-    return [proc_root = proc_root_, workers = memory_paths().workers] {
+    return [proc_root = proc_root(), workers = memory_paths().workers] {
       return cpu_time_of_workers([&] { return living_below(proc_root, workers); });
     };
   }
@@ -289,7 +294,6 @@ class Controller1 : public CgroupController {
                                     limits);
   }
 
-  std::string proc_root_;
   std::vector<Bytes> marks_;
   Fd watched_;   // closing it unregisters it
   Fd replaced_;  // whoever polls it needs it open until he has heard of the new one

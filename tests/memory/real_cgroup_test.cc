@@ -107,6 +107,20 @@ TEST_CASE("a raised limit lets a process grow that would have died") {
   CHECK(kill_until_gone(*group));
 }
 
+TEST_CASE("an edge that is refused leaves the cap as it was, with its killer") {
+  const auto controller = writable_controller();
+  if (!controller || controller->guarantee() != Guarantee::cgroup1) return;  // version 2 refuses none
+  auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  Actor actor(group->launch_options());
+  REQUIRE(actor.touch(40));
+  const auto refused = group->set_edge(mebibytes(16));
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().code == EBUSY);
+  CHECK_FALSE(actor.touch(60));
+  CHECK(WTERMSIG(actor.wait()) == SIGKILL);
+  CHECK(kill_until_gone(*group));
+}
+
 TEST_CASE("what grows above its edge waits, without harm to anybody, and goes on when the edge is raised") {
   const auto controller = writable_controller();
   if (!controller) return;
