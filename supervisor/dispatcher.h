@@ -314,6 +314,7 @@ class Dispatcher : public WorkerListener {
   Footprints footprints_;
   std::unique_ptr<FootprintFile> footprint_file_;
   bool waits_for_room_ = false;  // a task does
+  bool at_kill_ = false;         // the reading before this one was
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
   std::vector<Suspended> suspended_;

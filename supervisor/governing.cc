@@ -25,6 +25,7 @@ bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 }  // namespace
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
+  if (snapshot.ratio() < governor_.pressure().thresholds().at(Threshold::kill)) at_kill_ = false;
   Bytes stray = snapshot.workers.total.used;
   for (const NamedReading& named : snapshot.workers.groups) {
     Worker* worker = pool_.find(named.name);
@@ -129,11 +130,14 @@ void Dispatcher::note_rung(const char* name, std::optional<Bytes> freed, std::op
   rungs_.push_back(std::move(rung));
 }
 
-/// A kill is not taken back: memory may have come back since the reading, and page cache goes first.
+/// A kill is not taken back: memory may have come back since the reading, and page cache goes first. Where a
+/// reading takes its time the next one is the second look: a process in vfork may be counted twice in one.
 bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
   if (!config_->flags.memory_governance || monitor_ == nullptr) return false;
   if (reclaiming_) return true;
-  if (!grants_.starving()) {
+  if (controller_.slow()) {
+    if (!std::exchange(at_kill_, true)) return true;
+  } else if (!grants_.starving()) {
     const auto fresh = monitor_->read_now();
     if (fresh && fresh->ratio() < governor_.pressure().thresholds().at(Threshold::kill)) return true;
   }

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -38,18 +39,20 @@ class OneProcess : public WorkerGroup {
 
 struct FakeController : Controller {
   int asked = 0;
-  bool has_room = true;
+  int refusal = 0;  // of a new group; 0: none
+  bool takes_time = false;                // a reading does
+  WorkersReading reading;                 // of whoever asks
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
   std::string explanation() const override { return {}; }
   Result<std::unique_ptr<WorkerGroup>> make_group(const std::string&, GroupLimits) override {
     asked += 1;
-    if (!has_room) return failure("mkdir: no room", ENOMEM);
+    if (refusal != 0) return system_failure("mkdir", refusal);
     return std::make_unique<OneProcess>();
   }
   Result<void> set_workers_limit(Bytes) override { return {}; }
-  bool slow() const override { return false; }
+  bool slow() const override { return takes_time; }
   std::function<Result<WorkersReading>()> reading_job(bool) const override {
-    return [] { return WorkersReading{}; };
+    return [this] { return reading; };
   }
   std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
     return [] { return std::chrono::microseconds(0); };
@@ -121,7 +124,7 @@ const std::string take_task = "read task; id=${task#*taskId\\\":\\\"}; id=$(expr
 
 TEST_CASE("a task that finds no room for a worker keeps its place and does not hold up the loop") {
   House house;
-  house.controller.has_room = false;
+  house.controller.refusal = ENOMEM;
   const Task& first = house.submit();
   const Task& second = house.submit();
   CHECK(house.controller.asked == 1);
@@ -259,4 +262,109 @@ TEST_CASE("without admission, or with governance off, nobody waits for room") {
     CHECK(house.controller.asked == 4);
     CHECK(std::ranges::count(house.told, "governanceWithheld") == (rule ? 0 : 3));
   }
+}
+
+namespace {
+
+bool gave_way(const Task& task) { return !task.receipts.empty(); }
+
+/// A house with a budget of 1000 MiB in which tasks run, and a monitor that reads what the test says.
+struct Pressed : House {
+  Monitor monitor{loop,
+                  controller,
+                  {mebibytes(1000), Thresholds{}, Duration(1000)},
+                  [] { return Monitor::Activity{}; },
+                  [](const MemorySnapshot&) {}};
+  Bytes budget = mebibytes(1000);
+  Bytes cache;
+
+  explicit Pressed(const std::function<void(Config&)>& change = [](Config&) {})
+      : House(ready + "read task; cat >/dev/null", [&](Config& config) {
+          config.memory.budget = mebibytes(1000);
+          config.workers.max = 4;
+          config.admission = AdmissionRule::none;
+          config.agents["a"].memory_limit = mebibytes(900);
+          config.agents["a"].grace = Duration(60'000);
+          change(config);
+        }) {
+    dispatcher->attach(monitor);
+  }
+  ~Pressed() {
+    on_event = [](const Event&) {};  // what it looks at is gone
+    dispatcher->kill_workers();
+  }
+
+  const Task& run(Priority priority) {
+    const Task& task = submit(priority);
+    on_event = [&](const Event& event) {
+      const auto* about = std::get_if<TaskEvent>(&event.body);
+      if (about != nullptr && about->kind == TaskEvent::Kind::started && about->task.id == task.id)
+        loop.stop();
+    };
+    loop.run();
+    REQUIRE(task.state == TaskState::running);
+    return task;
+  }
+  /// All that run hold the same.
+  void read(int mib_each) {
+    MemorySnapshot snapshot;
+    snapshot.budget = budget;
+    for (const auto& worker : dispatcher->pool().workers()) {
+      GroupReading one;
+      one.raw = one.used = mebibytes(mib_each);
+      snapshot.workers.groups.push_back({worker->id(), one});
+      snapshot.workers.total.raw += one.raw;
+      snapshot.workers.total.used += one.used;
+    }
+    controller.reading = snapshot.workers;
+    snapshot.workers.total.active_cache = cache;
+    snapshot.used = snapshot.workers.total.used;
+    dispatcher->on_reading(snapshot);
+  }
+  void set_budget(Bytes bytes) {
+    budget = bytes;
+    monitor.configure({budget, Thresholds{}, Duration(1000)});
+  }
+  bool is_killed(const Task& task) {
+    const auto& workers = dispatcher->pool().workers();
+    return std::ranges::none_of(
+        workers, [&](const auto& worker) { return worker->id() == task.worker_id && !worker->killed(); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("where a reading takes its time, one that jumps kills nobody, and the next one does") {
+  for (const bool slow : {true, false}) {
+    CAPTURE(slow);
+    Pressed house;
+    house.controller.takes_time = slow;
+    const Task& low = house.run(Priority::low);
+    const Task& high = house.run(Priority::high);
+    house.read(400);
+    house.read(800);
+    CHECK(house.is_killed(low) == !slow);
+    if (slow) {
+      CHECK_FALSE(gave_way(low));
+      house.read(400);
+      house.read(800);  // one jump after the other, with good readings in between
+      CHECK_FALSE(house.is_killed(low));
+      house.read(800);
+      CHECK(house.is_killed(low));
+    }
+    CHECK_FALSE(house.is_killed(high));
+    REQUIRE(low.receipts.size() == 1);
+    CHECK(low.receipts.front().receipt->kill);
+  }
+}
+
+TEST_CASE("readings that fall to nothing and come back take nobody a second time") {
+  Pressed house;
+  const Task& low = house.run(Priority::low);
+  const Task& high = house.run(Priority::high);
+  house.read(490);
+  CHECK(house.is_killed(low));
+  for (const int mib : {0, 490, 0, 490}) house.read(mib);
+  CHECK_FALSE(house.is_killed(high));
+  CHECK_FALSE(gave_way(high));
 }
