@@ -255,6 +255,7 @@ class Dispatcher : public WorkerListener {
                       TimePoint now) const;
   bool kill_can_wait(const MemorySnapshot& snapshot);
   bool reclaim(Bytes cache);
+  bool awaits_reclaim() const { return reclaiming_ && loop_.now() < reclaim_until_; }
   bool has_room();
   bool governs_edges() const { return controller_.has_edges() && config_->flags.memory_governance; }
   void apply(const Action& action, const MemorySnapshot& snapshot);
@@ -317,6 +318,7 @@ class Dispatcher : public WorkerListener {
   bool at_kill_ = false;         // the reading before this one was
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
+  TimePoint reclaim_until_;  // page cache is awaited: its disk may hang, and others wait for memory
   std::vector<Suspended> suspended_;
   std::uint64_t suspensions_ = 0;
   TimePoint resume_at_;      // the next of them, not before

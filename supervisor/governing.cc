@@ -14,6 +14,7 @@ struct overloaded : Cases... {
 };
 
 constexpr Bytes worth_reclaiming = mebibytes(8);
+constexpr Duration longest_reclaim{3000};
 
 Bytes cache_of(const GroupReading& reading) {
   return reading.active_cache + std::max(reading.raw - reading.used, Bytes{});
@@ -67,7 +68,8 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
 
 Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const Candidate> running,
                                 TimePoint now) const {
-  Situation situation{snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !reclaiming_};
+  Situation situation{
+      snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !awaits_reclaim()};
   for (const auto& worker : pool_.workers()) {
     if (!worker->tasks().empty() || worker->state() != Worker::State::ending) continue;
     if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
@@ -134,7 +136,7 @@ void Dispatcher::note_rung(const char* name, std::optional<Bytes> freed, std::op
 /// reading takes its time the next one is the second look: a process in vfork may be counted twice in one.
 bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
   if (!config_->flags.memory_governance || monitor_ == nullptr) return false;
-  if (reclaiming_) return true;
+  if (awaits_reclaim()) return true;
   if (controller_.slow()) {
     if (!std::exchange(at_kill_, true)) return true;
   } else if (!grants_.starving()) {
@@ -146,10 +148,11 @@ bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
 
 /// True when page cache is being taken back, so that nothing else need be.
 bool Dispatcher::reclaim(Bytes cache) {
-  if (reclaiming_) return true;
+  if (reclaiming_) return awaits_reclaim();
   if (!config_->memory.ladder.reclaim) return false;
   if (cache < worth_reclaiming || monitor_ == nullptr || loop_.now() < reclaim_again_) return false;
   reclaiming_ = true;
+  reclaim_until_ = loop_.now() + longest_reclaim;
   run_on_thread(loop_, controller_.reclaim_job(cache),
                 [this, cache, began = loop_.now(), alive = std::weak_ptr(alive_)] {
                   if (alive.expired()) return;

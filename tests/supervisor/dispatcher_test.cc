@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 using namespace kurultai;
 
@@ -42,6 +43,7 @@ struct FakeController : Controller {
   int refusal = 0;  // of a new group; 0: none
   bool takes_time = false;                // a reading does
   WorkersReading reading;                 // of whoever asks
+  std::function<void()> reclaim = [] {};  // on its thread
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
   std::string explanation() const override { return {}; }
   Result<std::unique_ptr<WorkerGroup>> make_group(const std::string&, GroupLimits) override {
@@ -54,6 +56,7 @@ struct FakeController : Controller {
   std::function<Result<WorkersReading>()> reading_job(bool) const override {
     return [this] { return reading; };
   }
+  std::function<void()> reclaim_job(Bytes) const override { return reclaim; }
   std::function<Result<std::chrono::microseconds>()> cpu_job() const override {
     return [] { return std::chrono::microseconds(0); };
   }
@@ -367,4 +370,24 @@ TEST_CASE("readings that fall to nothing and come back take nobody a second time
   for (const int mib : {0, 490, 0, 490}) house.read(mib);
   CHECK_FALSE(house.is_killed(high));
   CHECK_FALSE(gave_way(high));
+}
+
+TEST_CASE("page cache that does not come back is not waited for for ever") {
+  Pressed house;
+  std::promise<void> disk;
+  house.controller.reclaim = [answer = disk.get_future().share()] { answer.wait(); };
+  house.cache = mebibytes(100);
+  const Task& low = house.run(Priority::low);
+  house.read(960);
+  CHECK_FALSE(house.is_killed(low));
+  const TimePoint began = house.loop.now();
+  uv::Timer look(house.loop, [&] {
+    house.read(960);
+    if (house.is_killed(low)) return house.loop.stop();
+    look.start(Duration(20));
+  });
+  look.start(Duration(20));
+  house.loop.run();
+  CHECK(house.loop.now() - began >= std::chrono::milliseconds(2900));
+  disk.set_value();
 }
