@@ -245,6 +245,7 @@ class Dispatcher : public WorkerListener {
   void withhold(Task& task, const Admission& answer);
 
   // governing.cc: the side of memory
+  void end_lost_workers();
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions);
@@ -315,6 +316,7 @@ class Dispatcher : public WorkerListener {
   Footprints footprints_;
   std::unique_ptr<FootprintFile> footprint_file_;
   bool waits_for_room_ = false;  // a task does
+  TimePoint groups_looked_at_;   // whether they are all there
   bool at_kill_ = false;         // the reading before this one was
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;

@@ -15,6 +15,7 @@ struct overloaded : Cases... {
 
 constexpr Bytes worth_reclaiming = mebibytes(8);
 constexpr Duration longest_reclaim{3000};
+constexpr Duration groups_pace{1000};  // between two looks whether all groups are there
 
 Bytes cache_of(const GroupReading& reading) {
   return reading.active_cache + std::max(reading.raw - reading.used, Bytes{});
@@ -26,6 +27,7 @@ bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 }  // namespace
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
+  end_lost_workers();
   if (snapshot.ratio() < governor_.pressure().thresholds().at(Threshold::kill)) at_kill_ = false;
   Bytes stray = snapshot.workers.total.used;
   for (const NamedReading& named : snapshot.workers.groups) {
@@ -78,6 +80,17 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
   if (config_->flags.memory_governance && config_->memory.ladder.end_idle)
     situation.idle = pool_.idle_memory();
   return situation;
+}
+
+/// Without its group a worker has no cap, and what it uses is counted nowhere.
+void Dispatcher::end_lost_workers() {
+  const TimePoint now = loop_.now();
+  if (now < groups_looked_at_ + groups_pace) return;
+  groups_looked_at_ = now;
+  for (const auto& worker : pool_.workers()) {
+    if (worker->group().is_lost())
+      worker->kill_for(WorkerEnd::Cause::group_lost, "its memory group was taken away");
+  }
 }
 
 /// Of a decision that somebody has to give way: with each of them, before it is carried out. `now` is the

@@ -621,6 +621,10 @@ void Dispatcher::end_runs(const std::vector<std::string>& tasks, const WorkerEnd
         if (run.intent == Intent::none) run.intent = Intent::budget;
         if (run.why.empty()) run.why = "kernel";
         break;
+      case WorkerEnd::Cause::group_lost:  // none of the task's doing
+        if (run.intent == Intent::none) run.intent = Intent::bystander;
+        if (run.why.empty()) run.why = "group_lost";
+        break;
       case WorkerEnd::Cause::protocol_error:
         outcome.ending = Ending::protocol_error;
         break;

@@ -178,9 +178,9 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
       f.crossings.Add({{"threshold", str(to_string(static_cast<Threshold>(i)))}, {"direction", direction}});
     }
   }
-  for (const auto cause :
-       {WorkerEnd::Cause::exited, WorkerEnd::Cause::asked, WorkerEnd::Cause::memory_cap,
-        WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error, WorkerEnd::Cause::start_failed}) {
+  for (const auto cause : {WorkerEnd::Cause::exited, WorkerEnd::Cause::asked, WorkerEnd::Cause::memory_cap,
+                           WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error,
+                           WorkerEnd::Cause::start_failed, WorkerEnd::Cause::group_lost}) {
     f.exited.Add({{"reason", str(to_string(cause))}});
   }
   for (const char* action : {"wait", "preempt", "kill", "reject", "skip_heartbeat"})

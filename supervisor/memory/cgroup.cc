@@ -43,10 +43,12 @@ void SupervisorSeat::leave() {
 }
 
 CgroupController::CgroupController(std::vector<InstancePaths> hierarchies, SupervisorSeat seat,
-                                   std::shared_ptr<Charge> total, std::string explanation)
+                                   std::shared_ptr<Charge> total, std::string proc_root,
+                                   std::string explanation)
     : hierarchies_(std::move(hierarchies)),
       seat_(std::move(seat)),
       total_(std::move(total)),
+      proc_root_(std::move(proc_root)),
       explanation_(std::move(explanation)) {}
 
 CgroupController::~CgroupController() {
@@ -148,6 +150,33 @@ void CgroupGroup::signal_all(int signal) {
   if (const auto inside = processes()) signal_each(*inside, signal);
 }
 
-Result<std::vector<int>> CgroupGroup::processes() const { return processes_below(memory_directory()); }
+Result<std::vector<int>> CgroupGroup::processes() const {
+  auto inside = processes_below(memory_directory());
+  if (!inside) return inside;
+  for (const int pid : moved_out(*inside)) inside->push_back(pid);
+  return inside;
+}
+
+void CgroupGroup::started(int pid) {
+  if (const auto process = read_process(controller_.proc_root(), pid)) tree_.root = process->id;
+}
+
+bool CgroupGroup::is_lost() const {
+  return ::access(memory_directory().c_str(), F_OK) != 0 && errno == ENOENT;
+}
+
+// Remembered from call to call: the children of one that was killed are no longer to be found through it.
+std::vector<int> CgroupGroup::moved_out(const std::vector<int>& inside) const {
+  if (tree_.root.pid == 0 || std::ranges::find(inside, tree_.root.pid) != inside.end()) return {};
+  const auto tree = tree_.walk(controller_.proc_root());
+  if (!tree) return {};
+  std::vector<int> moved;
+  tree_.known.clear();
+  for (const ProcessState& process : *tree) {
+    tree_.known.push_back(process.id);
+    if (std::ranges::find(inside, process.id.pid) == inside.end()) moved.push_back(process.id.pid);
+  }
+  return moved;
+}
 
 }  // namespace kurultai

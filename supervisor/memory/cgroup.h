@@ -12,6 +12,7 @@
 
 #include "supervisor/memory/controller.h"
 #include "supervisor/memory/hierarchies.h"
+#include "supervisor/memory/proc.h"
 
 namespace kurultai {
 
@@ -93,10 +94,12 @@ class CgroupController : public Controller {
   /// Called by a group that ends: removes its directories, or keeps them for another try.
   void retire(const std::string& name, const std::vector<std::string>& directories);
 
+  const std::string& proc_root() const { return proc_root_; }
+
  protected:
   /// `hierarchies`: memory first (it has the seat), then what else was made (v1's pids).
   CgroupController(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
-                   std::string explanation);
+                   std::string proc_root, std::string explanation);
 
   /// Checks the name, tries once more what could not be removed, and makes the group in every hierarchy.
   Result<std::vector<std::string>> make_directories(const std::string& name);
@@ -113,6 +116,7 @@ class CgroupController : public Controller {
   std::vector<InstancePaths> hierarchies_;
   SupervisorSeat seat_;
   std::shared_ptr<Charge> total_;
+  std::string proc_root_;
   std::string explanation_;
   std::map<std::string, std::shared_ptr<Charge>> living_;
   std::set<std::string> retired_;  // directories that were busy
@@ -124,7 +128,8 @@ class CgroupGroup : public WorkerGroup {
   ~CgroupGroup() override { controller_.retire(name_, directories_); }
 
   std::vector<std::string> launch_options() const override;
-  void started(int) override {}
+  void started(int pid) override;
+  bool is_lost() const override;
   Result<GroupReading> read() const override { return charge_->read_again(); }
   std::uint64_t oom_kills() const override {
     return static_cast<std::uint64_t>(charge_->oom_kills().value_or(0));
@@ -143,11 +148,15 @@ class CgroupGroup : public WorkerGroup {
 
   const std::string& memory_directory() const { return directories_.front(); }
 
+  /// The worker's own tree, if its first process is not among those `inside` any more.
+  std::vector<int> moved_out(const std::vector<int>& inside) const;
+
  private:
   CgroupController& controller_;
   std::string name_;
   std::vector<std::string> directories_;
   std::shared_ptr<Charge> charge_;
+  mutable ProcessTree tree_;
 };
 
 /// Each fails with the reason why that version cannot be used here, and leaves nothing behind then.

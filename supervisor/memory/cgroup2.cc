@@ -1,6 +1,7 @@
 // cgroup v2: caps, charges and kills of one unified tree.
 // Rules of the kernel used here: Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint",
 // "Memory".
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -164,9 +165,11 @@ class Group2 : public CgroupGroup {
   }
 
   Result<bool> kill_all() override {
-    auto inside = processes();
+    auto inside = processes_below(memory_directory());
     if (!inside) return std::unexpected(inside.error());
-    if (inside->empty()) return true;
+    const auto moved = moved_out(*inside);
+    if (inside->empty() && moved.empty()) return true;
+    signal_each(moved, SIGKILL);
     // cgroup.kill (5.14) catches what forks meanwhile; without it we kill what we have listed, again and
     // again.
     if (write_file(memory_directory() + "/cgroup.kill", "1")) return false;
@@ -190,9 +193,9 @@ class Controller2 : public CgroupController {
  public:
   Controller2(InstancePaths paths, SupervisorSeat seat, std::shared_ptr<Charge> total, bool limits_processes,
               std::string proc_root, std::string explanation)
-      : CgroupController({std::move(paths)}, std::move(seat), std::move(total), std::move(explanation)),
-        limits_processes_(limits_processes),
-        proc_root_(std::move(proc_root)) {}
+      : CgroupController({std::move(paths)}, std::move(seat), std::move(total), std::move(proc_root),
+                         std::move(explanation)),
+        limits_processes_(limits_processes) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup2; }
   Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
@@ -204,7 +207,7 @@ class Controller2 : public CgroupController {
   Bytes free_swap() const override {
     const std::string workers = memory_paths().workers;
     if (::access((workers + "/memory.reclaim").c_str(), W_OK) != 0) return {};
-    std::int64_t free = machine_swap(proc_root_).value_or(Bytes{}).count;
+    std::int64_t free = machine_swap(proc_root()).value_or(Bytes{}).count;
     for (std::string at = workers; free > 0; at.erase(at.rfind('/'))) {
       const auto most = read_number(at + "/memory.swap.max");  // the root has none
       if (!most) break;
@@ -266,7 +269,6 @@ class Controller2 : public CgroupController {
   }
 
   bool limits_processes_;
-  std::string proc_root_;
 };
 
 /// Lets the children of `directory` have `controller`.

@@ -56,9 +56,9 @@ class WorkerGroup {
   /// Options for kurultai-worker that put the new process in here (`--join FILE`, `--limit-data BYTES` …).
   virtual std::vector<std::string> launch_options() const = 0;
 
-  /// Told once, when the first process is there. Only the rlimit level needs it: the launcher, root of the
-  /// tree, which stays (`--hold`) as the subreaper of all below. It gets no signals of signal_all, and dies
-  /// last in kill_all.
+  /// Told once, when the first process is there, the root of the tree. In the rlimit level that is the
+  /// launcher, which stays (`--hold`) as the subreaper of all below; it gets no signals of signal_all, and
+  /// dies last in kill_all. With cgroups it finds those whom somebody moved out of their group.
   virtual void started(int pid) = 0;
 
   virtual Result<GroupReading> read() const = 0;
@@ -90,6 +90,10 @@ class WorkerGroup {
   }
   /// Lets it go on; what is in swap comes back page by page as it is used, and nothing more goes there.
   virtual void resume() {}
+
+  /// Whether somebody took the group away while it was in use: nothing caps what ran in it any more. It can
+  /// still be killed.
+  virtual bool is_lost() const { return false; }
 
   /// Sends SIGKILL to all that is inside; true when nothing is left. Call again until it is (fork bombs).
   virtual Result<bool> kill_all() = 0;

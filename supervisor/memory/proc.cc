@@ -236,6 +236,12 @@ Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
   return tree;
 }
 
+Result<std::vector<ProcessState>> ProcessTree::walk(const std::string& proc_root) const {
+  std::vector<ProcessId> roots = known;
+  if (root.pid > 0) roots.insert(roots.begin(), root);
+  return walk_tree(proc_root, roots);
+}
+
 void signal_process(const std::string& proc_root, ProcessId process, int signal) {
   const Fd handle(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
   const auto now = read_process(proc_root, process.pid);

@@ -65,6 +65,14 @@ Result<std::vector<ProcessState>> all_processes(const std::string& proc_root);
 Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
                                             const std::vector<ProcessId>& roots);
 
+/// One worker's processes: the launcher, its descendants, and whom we saw among them before (should the
+/// launcher be killed, its orphans would go to our own parent).
+struct ProcessTree {
+  ProcessId root;
+  std::vector<ProcessId> known;
+  Result<std::vector<ProcessState>> walk(const std::string& proc_root) const;
+};
+
 /// Sends `signal` to exactly this process: a number that was given to another one meanwhile is left alone.
 void signal_process(const std::string& proc_root, ProcessId process, int signal);
 

@@ -309,12 +309,6 @@ Result<std::vector<int>> RlimitGroup::processes() const {
 
 }  // namespace
 
-Result<std::vector<ProcessState>> ProcessTree::walk(const std::string& proc_root) const {
-  std::vector<ProcessId> roots = known;
-  if (root.pid > 0) roots.insert(roots.begin(), root);
-  return walk_tree(proc_root, roots);
-}
-
 Result<WorkersReading> read_trees(const std::string& proc_root, const std::vector<TreeRequest>& requests,
                                   Bytes budget) {
   std::vector<std::vector<Member>> trees;

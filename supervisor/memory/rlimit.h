@@ -10,14 +10,6 @@
 
 namespace kurultai {
 
-/// One worker's processes: the launcher, its descendants, and whom we saw among them before (should the
-/// launcher be killed, its orphans would go to our own parent).
-struct ProcessTree {
-  ProcessId root;
-  std::vector<ProcessId> known;
-  Result<std::vector<ProcessState>> walk(const std::string& proc_root) const;
-};
-
 struct TreeRequest {
   std::string name;
   ProcessTree tree;

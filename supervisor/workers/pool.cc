@@ -157,7 +157,7 @@ void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
   const std::string agent = worker.agent().name;
   // One that served its tasks and left with status 0 did nothing wrong; a command of an exec task has its own
   // fate.
-  const bool well = end.cause == WorkerEnd::Cause::asked ||
+  const bool well = end.cause == WorkerEnd::Cause::asked || end.cause == WorkerEnd::Cause::group_lost ||
                     (end.cause == WorkerEnd::Cause::exited && end.exit_code == 0 && !had_tasks);
   const bool abnormal = !well && worker.agent().protocol != AgentProtocol::exec;
   if (abnormal) {

@@ -39,6 +39,8 @@ std::string_view to_string(WorkerEnd::Cause cause) {
       return "protocol_error";
     case WorkerEnd::Cause::start_failed:
       return "start_failed";
+    case WorkerEnd::Cause::group_lost:
+      return "group_lost";
   }
   return "exited";
 }

@@ -29,6 +29,7 @@ struct WorkerEnd {
     memory_budget,   // … though it was below its cap: the limit of all workers, or the machine, was full
     protocol_error,  // a line too long, malformed, or stdout closed
     start_failed,    // exit, wrong protocol or silence before READY, or no process at all
+    group_lost,      // killed, because somebody took its memory group away: it had no cap any more
   };
   Cause cause = Cause::exited;
   std::string message;  // one line for people; names the command

@@ -334,6 +334,30 @@ TEST_CASE("killing spares this process, init and those of other pid namespaces")
   group->signal_all(SIGTERM);
 }
 
+TEST_CASE(
+    "who was moved out of a group of version 1 is still found and killed, and a group that went is lost") {
+  const FakeMachine machine;
+  const auto controller = machine.make().value();
+  const auto group = controller->make_group("w1", {mebibytes(64), 0}).value();
+  Child child([] {
+    for (;;) ::pause();
+  });
+  const std::string pid = std::to_string(child.pid());
+  machine.tree.write("proc/" + pid + "/stat", read_text("/proc/" + pid + "/stat"));
+  group->started(child.pid());
+  machine.tree.write(machine.w1 + "/cgroup.procs", pid + "\n");
+  CHECK(group->processes().value() == std::vector{child.pid()});
+  CHECK_FALSE(group->is_lost());
+  machine.tree.write(machine.w1 + "/cgroup.procs", "");
+  CHECK(group->processes().value() == std::vector{child.pid()});
+  machine.tree.remove(machine.w1);
+  CHECK(group->is_lost());
+  CHECK_FALSE(group->kill_all().value());
+  CHECK(WTERMSIG(child.wait()) == SIGKILL);
+  machine.tree.remove("proc/" + pid);
+  CHECK(group->kill_all().value());
+}
+
 TEST_CASE("without pids the caps go on and the explanation says so") {
   const FakeMachine machine;
   SUBCASE("not writable") {

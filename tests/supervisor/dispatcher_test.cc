@@ -22,6 +22,8 @@ namespace {
 
 class OneProcess : public WorkerGroup {
  public:
+  explicit OneProcess(const bool& lost) : lost_(lost) {}
+  bool is_lost() const override { return lost_; }
   std::vector<std::string> launch_options() const override { return {}; }
   void started(int pid) override { pid_ = pid; }
   Result<GroupReading> read() const override { return GroupReading{}; }
@@ -35,12 +37,14 @@ class OneProcess : public WorkerGroup {
   void acknowledge_oom() override {}
 
  private:
+  const bool& lost_;
   int pid_ = 0;
 };
 
 struct FakeController : Controller {
   int asked = 0;
   int refusal = 0;  // of a new group; 0: none
+  bool groups_lost = false;
   bool takes_time = false;                // a reading does
   WorkersReading reading;                 // of whoever asks
   std::function<void()> reclaim = [] {};  // on its thread
@@ -49,7 +53,7 @@ struct FakeController : Controller {
   Result<std::unique_ptr<WorkerGroup>> make_group(const std::string&, GroupLimits) override {
     asked += 1;
     if (refusal != 0) return system_failure("mkdir", refusal);
-    return std::make_unique<OneProcess>();
+    return std::make_unique<OneProcess>(groups_lost);
   }
   Result<void> set_workers_limit(Bytes) override { return {}; }
   bool slow() const override { return takes_time; }
@@ -390,4 +394,24 @@ TEST_CASE("page cache that does not come back is not waited for for ever") {
   house.loop.run();
   CHECK(house.loop.now() - began >= std::chrono::milliseconds(2900));
   disk.set_value();
+}
+
+TEST_CASE("a worker whose group was taken away is ended, and its task runs again") {
+  Pressed house;
+  const Task& task = house.run(Priority::normal);
+  house.controller.groups_lost = true;
+  std::string why;
+  house.on_event = [&](const Event& event) {
+    const auto* about = std::get_if<TaskEvent>(&event.body);
+    if (about == nullptr || about->kind != TaskEvent::Kind::preempted) return;
+    why = about->why;
+    house.loop.stop();
+  };
+  house.read(100);
+  CHECK(house.is_killed(task));
+  house.controller.groups_lost = false;
+  house.loop.run();
+  CHECK(why == "group_lost");
+  CHECK(task.preemptions == 1);
+  CHECK(task.attempt == 1);
 }
