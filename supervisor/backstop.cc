@@ -1,6 +1,7 @@
 #include "supervisor/backstop.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "supervisor/event_log.h"
 
@@ -44,10 +45,13 @@ void Backstop::write() {
 void Backstop::written(Bytes limit, const Result<void>& outcome) {
   writing_ = false;
   if (limit != limit_) return write();
-  if (outcome) return dispatcher_.set_workers_total(to_hand_out());
+  if (outcome) {
+    trouble_.clear();
+    return dispatcher_.set_workers_total(to_hand_out());
+  }
   if (dispatcher_.is_draining()) return;
-  log_warning("limit of all workers, " + to_string(limit) + ": " + outcome.error().message +
-              "; trying again");
+  const std::string why = "limit of all workers, " + to_string(limit) + ": " + outcome.error().message;
+  if (std::exchange(trouble_, why) != why) log_warning(why + "; it is tried again and again");
   again_.start(retry);
 }
 

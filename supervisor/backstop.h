@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "supervisor/dispatcher.h"
 #include "supervisor/memory/controller.h"
@@ -17,6 +18,8 @@ class Backstop {
   /// What all workers together may hold. Takes effect in a while, and is tried again and again as long as the
   /// kernel refuses (more is in use): it reclaims in the writer, so the writing is done on a thread.
   void set(Bytes limit);
+  /// Why the limit is not what it should be; empty: it is.
+  const std::string& trouble() const { return trouble_; }
 
  private:
   Bytes to_hand_out() const;
@@ -29,6 +32,7 @@ class Backstop {
   uv::Timer again_;
   Bytes limit_;
   bool writing_ = false;
+  std::string trouble_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -1,6 +1,7 @@
 #include "supervisor/dispatcher.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "config/load.h"
@@ -10,7 +11,12 @@ namespace kurultai {
 
 namespace {
 
-constexpr Duration no_room_pause{1000};  // the kernel had no memory for a new group
+constexpr Duration no_room_pause{1000};  // the kernel had no room for a new group
+
+/// Of a new group: no memory, no number left, as many below as somebody allowed, or one that is on its way
+/// out.
+bool may_pass(int code) { return code == ENOMEM || code == ENOSPC || code == EAGAIN || code == EBUSY; }
+
 constexpr Duration housekeeping_pace{60000};
 
 Retention retention_of(const StoreConfig& store) {
@@ -363,8 +369,9 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
     }
     auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)),
                                governs_edges() ? std::optional(Grants::first_edge(limit)) : std::nullopt);
-    if (!spawned && spawned.error().code == ENOMEM) {
+    if (!spawned && may_pass(spawned.error().code)) {
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
+      no_room_ = spawned.error().message;
       return;
     }
     if (!spawned) {

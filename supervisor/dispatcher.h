@@ -93,6 +93,8 @@ class Dispatcher : public WorkerListener {
   /// What all workers together may hold: the budget less the supervisor's reserve.
   void set_workers_total(Bytes total) { grants_.set_total(total); }
   Bytes workers_total() const { return grants_.total(); }
+  /// What stands in the way of governing, in words; empty: nothing.
+  std::string trouble() const;
   /// Whether they may still grow beyond that, because it was lowered.
   bool workers_are_overdrawn() const { return grants_.is_overdrawn(); }
   bool is_draining() const { return draining_since_.has_value(); }
@@ -332,8 +334,9 @@ class Dispatcher : public WorkerListener {
   std::map<std::string, AgentFigures> figures_;
   std::function<void(const Task&)> on_log_;
   uv::Timer pump_timer_;
-  TimePoint pump_at_;  // when it is running
-  TimePoint room_at_;  // before then no new worker: the kernel had no memory for a group
+  TimePoint pump_at_;    // when it is running
+  TimePoint room_at_;    // before then no new worker: the kernel had no room for a group
+  std::string no_room_;  // what it said the last time
   uv::Timer housekeeping_timer_;
   TimePoint
       startable_since_;  // when what is being started now could be: its worker was there, or became READY

@@ -93,6 +93,11 @@ void Dispatcher::end_lost_workers() {
   }
 }
 
+std::string Dispatcher::trouble() const {
+  if (!no_room_.empty() && loop_.now() < room_at_ + groups_pace) return "no worker can start: " + no_room_;
+  return grants_.trouble();
+}
+
 /// Of a decision that somebody has to give way: with each of them, before it is carried out. `now` is the
 /// governor's own: who was to be back in the microseconds since then was still expected.
 void Dispatcher::keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions) {

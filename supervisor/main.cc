@@ -98,8 +98,9 @@ class Supervisor {
               dispatcher_.on_reading(snapshot);
             }),
         metrics_(dispatcher_, monitor_),
-        gateway_(loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(token),
-                 [this] { return reload(); }),
+        gateway_(
+            loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(token),
+            [this] { return reload(); }, [this] { return troubles(); }),
         backstop_(loop_, controller, dispatcher_) {
     dispatcher_.attach(monitor_);
     if (!options.is_private) dispatcher_.keep_footprints(state.path + "/footprints.json");
@@ -172,6 +173,15 @@ class Supervisor {
     backstop_.set(budget_ - reserve());
     events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
     return change;
+  }
+
+  std::vector<std::string> troubles() const {
+    std::vector<std::string> all;
+    if (!monitor_.trouble().empty()) all.push_back("memory cannot be read: " + monitor_.trouble());
+    for (const std::string& one : {dispatcher_.trouble(), backstop_.trouble()}) {
+      if (!one.empty()) all.push_back(one);
+    }
+    return all;
   }
 
   void reload_and_log() {

@@ -76,7 +76,7 @@ void respond_error(Exchange& exchange, int status, std::string_view code, std::s
 }
 
 Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller,
-                 Metrics& metrics, GatewaySettings settings, Reload reload)
+                 Metrics& metrics, GatewaySettings settings, Reload reload, Troubles troubles)
     : loop_(loop),
       dispatcher_(dispatcher),
       monitor_(monitor),
@@ -84,6 +84,7 @@ Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Contr
       metrics_(metrics),
       settings_(std::move(settings)),
       reload_(std::move(reload)),
+      troubles_(std::move(troubles)),
       started_(loop.wall_now()) {
   dispatcher_.on_log([this](const Task& task) { feed_log(task); });
 }

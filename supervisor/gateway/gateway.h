@@ -28,9 +28,11 @@ struct GatewaySettings {
 class Gateway {
  public:
   using Reload = std::function<ConfigResult<ConfigChange>()>;
+  /// What is not as it should be, a sentence each.
+  using Troubles = std::function<std::vector<std::string>()>;
 
   Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller, Metrics& metrics,
-          GatewaySettings settings, Reload reload);
+          GatewaySettings settings, Reload reload, Troubles troubles);
   ~Gateway();
 
   Result<void> start();
@@ -108,6 +110,7 @@ class Gateway {
   Metrics& metrics_;
   GatewaySettings settings_;
   Reload reload_;
+  Troubles troubles_;
   WallTime started_;
   std::unique_ptr<uv::Listener> socket_;
   std::unique_ptr<uv::Listener> tcp_;

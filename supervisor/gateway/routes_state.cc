@@ -83,8 +83,7 @@ json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Con
 
 void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   const FeatureFlags& flags = dispatcher_.config().flags;
-  json troubles = json::array();
-  if (!monitor_.trouble().empty()) troubles.push_back("memory cannot be read: " + monitor_.trouble());
+  const std::vector<std::string> troubles = troubles_();
   json health = {{"status", troubles.empty() ? "ok" : "degraded"},
                  {"guarantee", to_string(controller_.guarantee())},
                  {"explanation", controller_.explanation()},

@@ -17,6 +17,7 @@ constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is n
 constexpr Duration waiting_pace{5};
 constexpr Duration still_pace{1000};
 constexpr Duration return_time{10'000};
+constexpr Duration refused_long{1000};  // EBUSY passes with the next look
 
 Bytes needed_for_start(const Worker& worker) {
   return worker.state() == Worker::State::starting ? std::min(start_room, worker.spec().memory_limit)
@@ -127,9 +128,23 @@ void Grants::share(Bytes reserve) {
 }
 
 void Grants::move_edge(Held& held, Bytes edge) {
-  if (!held.worker->group().set_edge(edge)) return;  // EBUSY: it has grown meanwhile; the next look sees that
+  if (const auto set = held.worker->group().set_edge(edge); !set) {
+    // EBUSY: it has grown meanwhile; the next look sees that.
+    if (!held.refused_since) held.refused_since = loop_.now();
+    held.refusal = set.error().message;
+    return;
+  }
+  held.refused_since.reset();
   held.edge = edge;
   held.slack = edge - held.charge;
+}
+
+std::string Grants::trouble() const {
+  for (const Held& held : held_) {
+    if (held.refused_since && loop_.now() >= *held.refused_since + refused_long)
+      return "the edge of worker " + held.worker->id() + " cannot be moved: " + held.refusal;
+  }
+  return {};
 }
 
 Bytes Grants::unheld() const {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "governance/edges.h"
@@ -41,6 +43,8 @@ class Grants {
   /// Something waits at the edge of a worker, or memory has come back.
   void look();
   bool starving() const { return starving_; }
+  /// Empty unless the kernel has refused a worker's edge for a while; then what it says.
+  std::string trouble() const;
   /// More is held than there is, since the total was lowered: that is taken back as it is not used.
   bool is_overdrawn() const { return unheld() < Bytes{}; }
 
@@ -53,6 +57,8 @@ class Grants {
     bool growing = false;
     Bytes expected = {};  // before `until`
     TimePoint until = {};
+    std::optional<TimePoint> refused_since = {};  // no edge could be written since then
+    std::string refusal = {};
 
     /// No more is charged to it, but for what it has grown since the last look.
     Bytes surely() const;

@@ -271,6 +271,28 @@ TEST_CASE("without admission, or with governance off, nobody waits for room") {
   }
 }
 
+TEST_CASE(
+    "a group that the kernel has no room for now is waited for, and said so; other refusals are the task's") {
+  for (const int code : {ENOMEM, ENOSPC, EAGAIN, EBUSY}) {
+    CAPTURE(code);
+    House house;
+    house.controller.refusal = code;
+    const Task& task = house.submit();
+    CHECK(task.state == TaskState::queued);
+    CHECK(house.dispatcher->trouble().starts_with("no worker can start: mkdir: "));
+  }
+  for (const int code : {EACCES, EROFS, EPERM}) {
+    CAPTURE(code);
+    House house;
+    house.controller.refusal = code;
+    const Task& task = house.submit();
+    REQUIRE(task.state == TaskState::failed);
+    CHECK(task.error->reason == FailReason::spawn_failed);
+    CHECK(task.error->message.starts_with("mkdir: "));
+    CHECK(house.dispatcher->trouble().empty());
+  }
+}
+
 namespace {
 
 bool gave_way(const Task& task) { return !task.receipts.empty(); }
