@@ -29,7 +29,7 @@ std::vector<Action> Governor::decide(const Situation& situation, TimePoint now) 
     if (crossing.direction == Direction::down) continue;
     actions.emplace_back(HintPressure{static_cast<int>(crossing.threshold) + 1, crossing.ratio});
   }
-  const bool kill = is_at(Threshold::kill) || situation.starving;
+  const bool kill = (is_at(Threshold::kill) || situation.starving) && !situation.lowered;
   if (!kill && !is_at(Threshold::preempt)) return actions;
   if (situation.idle.count > 0) actions.emplace_back(EndIdleWorkers{kill});
   choose(situation, kill, now, actions);

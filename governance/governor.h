@@ -22,6 +22,7 @@ struct Situation {
   Bytes idle;             // memory of workers without a task
   Bytes ending;           // of those that were told to end, as long as it may be expected back
   bool starving = false;  // a worker waits at its edge and there is nothing to give it
+  bool lowered = false;  // the lines were lowered just now, and whoever is over them can still leave in peace
 };
 
 struct Crossed {
@@ -61,7 +62,7 @@ class Governor {
   /// down `margin` below the threshold is suspended, or where that is not possible preempted, all of it at
   /// once. At or above `kill`, or when a worker
   /// starves at its edge, the same with kills; there only what is dying counts as on its way, so that a task
-  /// which is being preempted may still be killed.
+  /// which is being preempted may still be killed. While the lines are `lowered` nobody is killed.
   std::vector<Action> decide(const Situation& situation, TimePoint now);
 
   /// How far below a threshold the governor goes, as a share of the budget: else the next page would cross it

@@ -140,6 +140,7 @@ Receipt parse_whole(const json& object) {
   receipt.idle = bytes_in(reading, "idleBytes");
   receipt.ending = bytes_in(reading, "endingBytes");
   receipt.starving = reading.at("starving").get<bool>();
+  receipt.lowered = reading.at("lowered").get<bool>();
   const json& thresholds = object.at("thresholds");
   for (std::size_t i = 0; i < threshold_count; ++i) {
     receipt.thresholds.ratio.at(i) =
@@ -183,8 +184,8 @@ void note_decision(Receipt& receipt, std::span<const Action> actions) {
 Receipt decide_again(Receipt receipt) {
   if (receipt.room) return admit_again(std::move(receipt));
   Governor governor(receipt.thresholds);
-  const Situation situation{receipt.used, receipt.budget, receipt.running,
-                            receipt.idle, receipt.ending, receipt.starving};
+  const Situation situation{receipt.used,   receipt.budget,   receipt.running, receipt.idle,
+                            receipt.ending, receipt.starving, receipt.lowered};
   note_decision(receipt, governor.decide(situation, receipt.now));
   return receipt;
 }
@@ -209,7 +210,8 @@ json to_json(const Receipt& receipt) {
             {"ratio", ratio_of(receipt.used, receipt.budget)},
             {"idleBytes", receipt.idle.count},
             {"endingBytes", receipt.ending.count},
-            {"starving", receipt.starving}}},
+            {"starving", receipt.starving},
+            {"lowered", receipt.lowered}}},
           {"thresholds", std::move(thresholds)},
           {"ranking", std::move(ranking)},
           {"room", receipt.room ? room_json(*receipt.room, receipt.now) : json()},

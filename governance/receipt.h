@@ -47,7 +47,7 @@ struct Receipt {
   bool kill = false;  // else suspended or preempted
   Thresholds thresholds;
   Bytes used, budget, idle, ending;  // as in Situation
-  bool starving = false;
+  bool starving = false, lowered = false;
   std::vector<Candidate> running;
   std::vector<std::string> chosen;
   std::vector<Rung> rungs;

@@ -248,6 +248,7 @@ class Dispatcher : public WorkerListener {
 
   // governing.cc: the side of memory
   void end_lost_workers();
+  void note_lines(const MemorySnapshot& snapshot);
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions);
@@ -320,6 +321,8 @@ class Dispatcher : public WorkerListener {
   bool waits_for_room_ = false;  // a task does
   TimePoint groups_looked_at_;   // whether they are all there
   bool at_kill_ = false;         // the reading before this one was
+  Bytes kill_line_;              // as it was then
+  TimePoint lowered_until_;      // so long those who have to give way for a lowered line are not killed
   Bytes stray_;                  // what is charged to all workers and to none of them
   bool reclaiming_ = false;
   TimePoint reclaim_until_;  // page cache is awaited: its disk may hang, and others wait for memory

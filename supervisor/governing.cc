@@ -3,6 +3,7 @@
 #include <array>
 
 #include "supervisor/dispatcher.h"
+#include "supervisor/event_log.h"
 
 namespace kurultai {
 
@@ -28,6 +29,7 @@ bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   end_lost_workers();
+  note_lines(snapshot);
   if (snapshot.ratio() < governor_.pressure().thresholds().at(Threshold::kill)) at_kill_ = false;
   Bytes stray = snapshot.workers.total.used;
   for (const NamedReading& named : snapshot.workers.groups) {
@@ -72,6 +74,7 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
                                 TimePoint now) const {
   Situation situation{
       snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !awaits_reclaim()};
+  situation.lowered = now < lowered_until_;
   for (const auto& worker : pool_.workers()) {
     if (!worker->tasks().empty() || worker->state() != Worker::State::ending) continue;
     if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
@@ -93,7 +96,28 @@ void Dispatcher::end_lost_workers() {
   }
 }
 
+/// A budget, or a threshold, that was lowered below what is used is no emergency: nobody can grow meanwhile.
+/// Whoever has to give way for it gets his grace; only who does not leave in that time is killed.
+void Dispatcher::note_lines(const MemorySnapshot& snapshot) {
+  const Thresholds& thresholds = governor_.pressure().thresholds();
+  const Bytes line = share_of(snapshot.budget, thresholds.at(Threshold::kill));
+  const Bytes before = std::exchange(kill_line_, line);
+  const TimePoint now = loop_.now();
+  if (snapshot.used < share_of(snapshot.budget, thresholds.at(Threshold::preempt))) lowered_until_ = {};
+  const bool acts = config_->flags.memory_governance;
+  if (acts && line < before && snapshot.used >= line && snapshot.used < before) {
+    Duration grace = idle_grace;
+    for (const auto& [id, run] : runs_) grace = std::max(grace, run.agent->grace);
+    lowered_until_ = now + grace + 2 * settle;  // as long as a preemption takes at most
+    log_warning("tasks have to give way: the budget is " + to_string(snapshot.budget) + " now, and " +
+                to_string(snapshot.used) + " is used");
+  }
+}
+
 std::string Dispatcher::trouble() const {
+  if (loop_.now() < lowered_until_)
+    return "more is used than the budget of " + to_string(budget()) +
+           " allows since it was lowered; tasks give way";
   if (!no_room_.empty() && loop_.now() < room_at_ + groups_pace) return "no worker can start: " + no_room_;
   return grants_.trouble();
 }
@@ -109,6 +133,7 @@ void Dispatcher::keep_receipt(const Situation& situation, TimePoint now, std::sp
   receipt.idle = situation.idle;
   receipt.ending = situation.ending;
   receipt.starving = situation.starving;
+  receipt.lowered = situation.lowered;
   receipt.running.assign(situation.running.begin(), situation.running.end());
   receipt.rungs = rungs_;
   for (Rung& rung : receipt.rungs) {  // a hint shows its effect only by now

@@ -421,6 +421,33 @@ TEST_CASE("a clock that goes back does no more than to wait for those who leave"
   CHECK(scene.chosen(881, -10s) == "preempt b");
 }
 
+TEST_CASE(
+    "readings that jump up and down choose nobody a second time, and nobody in the place of one who leaves") {
+  Scene scene{.running = {candidate("low", Priority::low, 300), candidate("high", Priority::high, 600)}};
+  CHECK(scene.chosen(990, 0s) == "kill low");
+  scene.kill("low", 2s);
+  for (const int mib : {0, 990, 100, 1000, 0, 960, 990}) CHECK(scene.chosen(mib, 1s) == "");
+  CHECK(scene.chosen(-500, 1s) == "");
+  CHECK(scene.chosen(990, 3s) == "kill high");
+}
+
+TEST_CASE("above lines that were lowered just now nobody is killed, and who can give way is asked to") {
+  Scene scene{.running = {candidate("low", Priority::low, 300), candidate("firm", Priority::low, 300, false),
+                          candidate("high", Priority::high, 300)}};
+  const auto decided = [&](bool lowered, bool starving) {
+    std::string text;
+    for (const Action& action :
+         scene.governor.decide({mebibytes(1100), budget, scene.running, {}, {}, starving, lowered}, start)) {
+      if (victim_of(action) != nullptr) text += text_of(action) + " ";
+    }
+    return text;
+  };
+  for (const bool starving : {false, true}) {
+    CHECK(decided(true, starving) == "preempt low ");
+    CHECK(decided(false, starving) == "kill low ");
+  }
+}
+
 TEST_CASE("who may start under which pressure") {
   const struct {
     int mib;

@@ -398,6 +398,39 @@ TEST_CASE("readings that fall to nothing and come back take nobody a second time
   CHECK_FALSE(gave_way(high));
 }
 
+TEST_CASE(
+    "lines that were lowered below what is used let everybody leave in peace, for as long as that may take") {
+  Pressed house([](Config& config) { config.agents["a"].grace = Duration(1000); });
+  const Task& low = house.run(Priority::low);
+  const Task& high = house.run(Priority::high);
+  house.read(300);
+  house.set_budget(mebibytes(500));
+  house.read(300);
+  REQUIRE(low.receipts.size() == 1);
+  CHECK(low.receipts.front().receipt->lowered);
+  CHECK_FALSE(low.receipts.front().receipt->kill);
+  CHECK_FALSE(house.is_killed(low));
+  CHECK(house.dispatcher->trouble().starts_with("more is used than the budget of"));
+  house.read(300);
+  CHECK_FALSE(house.is_killed(low));
+  CHECK_FALSE(gave_way(high));
+  house.read(200);  // below preempt: that was it, and what comes now is growth
+  CHECK(house.dispatcher->trouble().empty());
+  house.read(300);
+  CHECK(house.is_killed(low));
+}
+
+TEST_CASE("a budget that was lowered where it does no harm is no excuse for growth") {
+  Pressed house;
+  const Task& low = house.run(Priority::low);
+  house.read(300);
+  house.set_budget(mebibytes(500));
+  house.read(300);
+  CHECK(house.dispatcher->trouble().empty());
+  house.read(490);
+  CHECK(house.is_killed(low));
+}
+
 TEST_CASE("page cache that does not come back is not waited for for ever") {
   Pressed house;
   std::promise<void> disk;

@@ -118,6 +118,7 @@ std::string decision_text(const json& decision, const std::string& own) {
                      percent(number_field(reading, "ratio").value_or(0)) + ", " + action + " at " +
                      percent(line) + ")";
   if (field(reading, "starving") == true) text += "; a worker waited for memory and there was none to give";
+  if (field(reading, "lowered") == true) text += "; the lines had just been lowered";
   return text + reaction_text(decision) + "\n\n" + ranking_text(decision, own) + "\n" + rungs_text(decision) +
          memory_chart(decision, 60, 8);
 }
