@@ -84,8 +84,14 @@ void Loop::run() {
 void Loop::stop() { loop_->stopped = true; }
 TimePoint Loop::now() const { return loop_->schedule.now(); }
 
+// Somebody sets the clock on the wall every ten seconds, to any day of ten years: nothing may depend on it.
 WallTime Loop::wall_now() const {
-  return WallTime(std::chrono::duration_cast<WallTime::duration>(now().time_since_epoch()));
+  const auto since = now().time_since_epoch();
+  const auto setting =
+      static_cast<std::uint64_t>(std::chrono::floor<std::chrono::seconds>(since).count()) / 10;
+  const std::chrono::hours year_2030(60 * 365 * 24);
+  const std::chrono::hours day(static_cast<std::int64_t>(setting * 0x9e3779b97f4a7c15U >> 32) % 3650 * 24);
+  return WallTime(std::chrono::duration_cast<WallTime::duration>(since + year_2030 + day));
 }
 
 Timer::Timer(Loop& loop, std::function<void()> on_time) : on_time_(std::move(on_time)) {
