@@ -470,3 +470,25 @@ TEST_CASE("a worker whose group was taken away is ended, and its task runs again
   CHECK(task.preemptions == 1);
   CHECK(task.attempt == 1);
 }
+
+TEST_CASE("ten thousand tasks are cancelled while some of them are being preempted") {
+  Pressed house([](Config& config) {
+    config.queue.max_depth = 20'000;
+    config.queue.per_level.fill(20'000);
+    config.store.max_finished = 20'000;
+  });
+  std::vector<const Task*> tasks;
+  for (int i = 0; i < 4; ++i) tasks.push_back(&house.run(Priority::low));
+  while (tasks.size() < 10'000) tasks.push_back(&house.submit(Priority::low));
+  house.read(225);
+  CHECK(std::ranges::any_of(tasks, [](const Task* task) { return gave_way(*task); }));
+  for (const Task* task : tasks)
+    CHECK(house.dispatcher->cancel(task->id, "all of them") == CancelAnswer::accepted);
+  CHECK(house.dispatcher->queue().depth() == 0);
+  house.on_event = [&](const Event&) {
+    if (std::ranges::all_of(tasks, [](const Task* task) { return is_final(task->state); })) house.loop.stop();
+  };
+  house.dispatcher->kill_workers();
+  house.loop.run();
+  for (const Task* task : tasks) CHECK(task->state == TaskState::cancelled);
+}
