@@ -322,8 +322,9 @@ class Dispatcher : public WorkerListener {
   TimePoint groups_looked_at_;   // whether they are all there
   bool at_kill_ = false;         // the reading before this one was
   Bytes kill_line_;              // as it was then
-  TimePoint lowered_until_;      // so long those who have to give way for a lowered line are not killed
-  Bytes stray_;                  // what is charged to all workers and to none of them
+  Bytes line_before_lowering_;
+  TimePoint lowered_until_;  // so long those who have to give way for a lowered line are not killed
+  Bytes stray_;              // what is charged to all workers and to none of them
   bool reclaiming_ = false;
   TimePoint reclaim_until_;  // page cache is awaited: its disk may hang, and others wait for memory
   std::vector<Suspended> suspended_;

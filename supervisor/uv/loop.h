@@ -61,6 +61,7 @@ class Timer {
 
   std::function<void()> on_time_;
   std::uint64_t due_ = 0;  // in the loop's own milliseconds
+  bool deferred_ = false;
   std::unique_ptr<uv_timer_s, CloseHandle> handle_;
 };
 
