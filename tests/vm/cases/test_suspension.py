@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "e2e"))
 import level
-from harness import MIB, PATIENCE, agent_command, client, wait_until
+from harness import MIB, PATIENCE, agent_command, client, group_dirs, marked_processes, wait_until
 from level import BALLOON, Balloon, LevelE2E, Scale, with_cgroups
 
 BUDGET = 256
@@ -59,14 +59,15 @@ def tearDownModule():
 
 @with_cgroups
 class Suspension(LevelE2E):
-    def governed(self, **memory):
+    def governed(self, protect=False, directory=None, **memory):
         cap = f"{BUDGET}MiB"
-        return self.daemon({
+        return self.daemon(directory=directory, config={
             "memory": {"budget": cap, **memory},
             "workers": {"max": 3, "memory_limit": cap, "memory_warning": cap},
             "admission": "none",  # thresholds are crossed on purpose
             "agents": {
-                "important": {"protocol": "jsonl", "command": BALLOON, "preemptable": False, "suspendable": False},
+                "important": {"protocol": "jsonl", "command": BALLOON, "preemptable": False, "suspendable": False,
+                              "protect": protect},
                 "counter": {"protocol": "jsonl", "command": COUNTER, "grace": "1s"},
             },
         })
@@ -156,6 +157,19 @@ class Suspension(LevelE2E):
         pid = level.worker_of(daemon, "counter")["pid"]
         daemon.kill()
         wait_until(lambda: not level.is_alive(pid), "its process is gone", 3)
+
+    def test_a_supervisor_that_is_killed_with_nothing_left_to_give_leaves_nothing_and_the_next_one_works(self):
+        daemon = self.governed(protect=True)
+        important, _, counter = self.suspended(daemon)
+        important.hold(2 * BUDGET)
+        wait_until(lambda: level.charge(daemon.instance) > 0.85 * (BUDGET - 16) * MIB, "it waits for memory", 30)
+        self.assertEqual(daemon.task(counter)["state"], "suspended")
+        instance = daemon.instance
+        daemon.kill()
+        wait_until(lambda: not marked_processes(instance) and not group_dirs(instance), "all processes and groups are gone", 3)
+        after = self.governed(directory=daemon.dir)
+        self.assertEqual(after.instance, instance)
+        self.assertEqual(after.run("counter", {"mib": 4, "gate": ""})["result"], {"total": counted(4)})
 
     def test_a_drain_lets_it_end_or_takes_it_back(self):
         daemon = self.governed()
