@@ -320,7 +320,8 @@ class Dispatcher : public WorkerListener {
   std::unique_ptr<FootprintFile> footprint_file_;
   bool waits_for_room_ = false;  // a task does
   TimePoint groups_looked_at_;   // whether they are all there
-  bool at_kill_ = false;         // the reading before this one was
+  bool at_kill_ = false;         // the reading before this one was,
+  bool looks_again_ = false;     // and only for that nobody was killed
   Bytes kill_line_;              // as it was then
   Bytes line_before_lowering_;
   TimePoint lowered_until_;  // so long those who have to give way for a lowered line are not killed

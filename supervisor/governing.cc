@@ -55,8 +55,10 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
     if (waits_for_room_) pump();  // memory may have come back
     return;
   }
-  decisions_ += 1;
-  const bool spared = std::ranges::any_of(actions, is_kill) && kill_can_wait(snapshot);
+  const bool kills = std::ranges::any_of(actions, is_kill);
+  const bool second_look = std::exchange(looks_again_, false);
+  if (!(kills && second_look)) decisions_ += 1;  // else it is the decision of the first
+  const bool spared = kills && kill_can_wait(snapshot);
   for (const Action& action : actions) {
     if (!takes_a_task(action)) apply(action, snapshot);
   }
@@ -184,7 +186,8 @@ bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
   if (!config_->flags.memory_governance || monitor_ == nullptr) return false;
   if (awaits_reclaim()) return true;
   if (controller_.slow()) {
-    if (!std::exchange(at_kill_, true)) return true;
+    looks_again_ = !std::exchange(at_kill_, true);
+    if (looks_again_) return true;
   } else if (!grants_.starving()) {
     const auto fresh = monitor_->read_now();
     if (fresh && fresh->ratio() < governor_.pressure().thresholds().at(Threshold::kill)) return true;

@@ -317,6 +317,9 @@ struct Pressed : House {
           change(config);
         }) {
     dispatcher->attach(monitor);
+    events.add_sink([this](const Event& event) {
+      if (std::holds_alternative<ThresholdCrossed>(event.body)) correlation = event.correlation_id;
+    });
   }
   ~Pressed() {
     on_event = [](const Event&) {};  // what it looks at is gone
@@ -354,6 +357,7 @@ struct Pressed : House {
     budget = bytes;
     monitor.configure({budget, Thresholds{}, Duration(1000)});
   }
+  std::string correlation;  // of the last crossing
   bool is_killed(const Task& task) {
     const auto& workers = dispatcher->pool().workers();
     return std::ranges::none_of(
@@ -378,8 +382,10 @@ TEST_CASE("where a reading takes its time, one that jumps kills nobody, and the 
       house.read(400);
       house.read(800);  // one jump after the other, with good readings in between
       CHECK_FALSE(house.is_killed(low));
+      const std::string waited = house.correlation;
       house.read(800);
       CHECK(house.is_killed(low));
+      CHECK(low.receipts.front().receipt->id == waited);
     }
     CHECK_FALSE(house.is_killed(high));
     REQUIRE(low.receipts.size() == 1);
