@@ -269,7 +269,8 @@ std::vector<Candidate> Dispatcher::candidates() const {
     if (worker->state() == Worker::State::ending && !candidate.back_by)
       candidate.back_by = worker->ending_since() + settle;
     const auto entry = std::ranges::find(suspended_, worker->id(), &Suspended::worker_id);
-    if (entry != suspended_.end() && entry->paged_out) candidate.memory = {};
+    // One that is dying was let go on for it: what it still holds comes back.
+    if (entry != suspended_.end() && entry->paged_out && !candidate.dying) candidate.memory = {};
     list.push_back(std::move(candidate));
   }
   return list;
