@@ -101,8 +101,9 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--tasks", options.session.tasks, "that hold memory in a round");
   app.add_option("--budget", budget, "of the supervisor");
   app.add_option("--log", options.session.log_file, "where the supervisor's log goes, at debug");
-  app.add_flag("!--any-pause", options.session.judges_pauses,
-               "judge who gives way only, not how long bystanders waited");
+  app.add_flag(
+      "!--any-pause", options.session.judges_pauses,
+      "judge who gives way and, on cgroup v2, who waited for memory, not how long bystanders paused");
   app.add_flag("--json", options.json, "the figures as JSON");
   app.add_flag("--agent", agent)->group("");
   app.add_option("--control", control)->group("");

@@ -154,10 +154,10 @@ class Agent {
   }
 
   FromAgent hold_for(const TaskMessage& task, Bytes size, const std::string& gate) {
-    Bystander bystander;
     std::optional<FromAgent> stopped;
     Ballast ballast(size);
     while (!ballast.is_full() && ::access(gate.c_str(), F_OK) == 0) ballast.touch_more();
+    Bystander bystander;
     say(Progress{task.task_id, 1, "holding"});
     while (::access(gate.c_str(), F_OK) == 0) {
       if (is_stopped(task, pause_between_turns_ms, stopped)) return *stopped;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tools/bench/child.h"
@@ -34,6 +35,19 @@ std::int64_t waited_for_processor(const std::string& process) {
   char* second = nullptr;
   std::strtoll(text.data(), &second, 10);
   return std::strtoll(second, nullptr, 10);
+}
+
+std::optional<double> waited_for_memory_ms() {
+  std::ifstream own("/proc/self/cgroup");
+  std::string group;
+  while (std::getline(own, group) && !group.starts_with("0::")) continue;
+  if (group.size() <= std::strlen("0::/")) return {};  // the root's is the whole machine's
+  std::ifstream pressure("/sys/fs/cgroup" + group.substr(std::strlen("0::")) + "/memory.pressure");
+  std::string line;
+  std::getline(pressure, line);  // "some avg10=… avg60=… avg300=… total=MICROSECONDS"
+  const std::size_t total = line.find("total=");
+  if (total == std::string::npos) return {};
+  return static_cast<double>(std::strtoll(line.c_str() + total + std::strlen("total="), nullptr, 10)) / 1000;
 }
 
 Bystander::Bystander()
@@ -114,6 +128,9 @@ nlohmann::json Bystander::take_record() {
                            {"errors", errors_},
                            {"longestPauseMs", longest_pause_ms_},
                            {"pausedIn", paused_in_}};
+  const auto waited = waited_for_memory_ms();
+  if (waited && waited_before_ms_) record["memoryWaitMs"] = *waited - *waited_before_ms_;
+  waited_before_ms_ = waited;
   turns_ = 0;
   longest_pause_ms_ = 0;
   paused_in_ = "";

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,11 @@ namespace kurultai::bench {
 /// Time that a process of one thread, or else the calling one, has been ready to run and waited for a
 /// processor, ever; in nanoseconds. 0 where the kernel does not tell.
 std::int64_t waited_for_processor(const std::string& process = "thread-self");
+
+/// Milliseconds that the calling process's group has waited for memory, ever: for an edge, for reclaim. The
+/// kernel tells it on cgroup v2 only. Unlike a pause it does not grow with whatever else makes a machine
+/// slow.
+std::optional<double> waited_for_memory_ms();
 
 class Bystander {
  public:
@@ -24,9 +30,9 @@ class Bystander {
   /// Each of these once.
   void turn();
 
-  /// `{turns, errors: ["fork: Cannot allocate memory"…], longestPauseMs, pausedIn}` since the last call. A
-  /// pause is the time of one thing of a turn, less what its processes waited for a processor: other load of
-  /// the machine is not what is measured.
+  /// `{turns, errors: ["fork: Cannot allocate memory"…], longestPauseMs, pausedIn}` since the last call, and
+  /// memoryWaitMs where the kernel tells it. A pause is the time of one thing of a turn, less what its
+  /// processes waited for a processor: other load of the machine is not what is measured.
   nlohmann::json take_record();
 
  private:
@@ -43,6 +49,7 @@ class Bystander {
   std::uint64_t turns_ = 0;
   double longest_pause_ms_ = 0;
   const char* paused_in_ = "";
+  std::optional<double> waited_before_ms_ = waited_for_memory_ms();
   std::vector<std::string> errors_;
 };
 

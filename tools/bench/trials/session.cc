@@ -136,6 +136,12 @@ void Session::take_bystander(Round& round, const Subject& subject, const json& r
   round.pauses_ms.push_back(pause);
   for (const json& error : record.value("errors", json::array()))
     round.faults.push_back("bystander " + subject.id + ": " + error.get<std::string>());
+  if (record.contains("memoryWaitMs")) {
+    round.memory_waits_ms.push_back(record.value("memoryWaitMs", 0.0));
+    if (round.memory_waits_ms.back() > longest_good_pause_ms)
+      round.faults.push_back("bystander " + subject.id + " waited for memory for " +
+                             std::to_string(std::lround(round.memory_waits_ms.back())) + " ms");
+  }
   // Where all of the machine was slow, as an emulated one is, one that is in no group tells by how much.
   if (!options_.judges_pauses || pause <= std::max(longest_good_pause_ms, 2 * round.control_pause_ms)) return;
   round.faults.push_back("bystander " + subject.id + " paused for " + std::to_string(std::lround(pause)) +

@@ -28,9 +28,10 @@ struct GroupCounts {
 struct Round {
   std::vector<Subject> subjects;
   std::vector<std::string> faults;
-  bool counts = false;            // all overlapped, and somebody had to give way
-  bool stuck = false;             // not over in time: the session is of no more use
-  std::vector<double> pauses_ms;  // the longest of each bystander that never gave way
+  bool counts = false;                  // all overlapped, and somebody had to give way
+  bool stuck = false;                   // not over in time: the session is of no more use
+  std::vector<double> pauses_ms;        // the longest of each bystander that never gave way
+  std::vector<double> memory_waits_ms;  // all of each, where the kernel tells it
   std::uint64_t bystander_turns = 0;
   double control_pause_ms = 0;            // the longest of a bystander outside, in the same time
   std::optional<double> growers_wait_ms;  // the longest that it had to wait, where it came to its end
@@ -39,7 +40,7 @@ struct Round {
 struct SessionOptions {
   int tasks = 8;
   Bytes budget = mebibytes(768);
-  bool judges_pauses = true;  // else only who gives way
+  bool judges_pauses = true;  // else only who gives way, and who waited for memory
   std::string log_file;       // of the supervisor, at debug; empty: errors to stderr
 };
 

@@ -58,6 +58,7 @@ void Sum::add(const Round& round) {
   }
   bystander_turns += round.bystander_turns;
   pauses_ms.insert(pauses_ms.end(), round.pauses_ms.begin(), round.pauses_ms.end());
+  memory_waits_ms.insert(memory_waits_ms.end(), round.memory_waits_ms.begin(), round.memory_waits_ms.end());
   control_pauses_ms.push_back(round.control_pause_ms);
   if (round.growers_wait_ms) growers_waits_ms.push_back(*round.growers_wait_ms);
 }
@@ -71,6 +72,8 @@ std::string to_table(const Sum& sum, const GroupCounts& counts, const Growth& gr
   text += row("longest pause of a bystander",
               quantiles(sum.pauses_ms) + ", " + std::to_string(sum.bystander_turns) + " turns");
   text += row("  floor: in no group, same rounds", quantiles(sum.control_pauses_ms));
+  if (!sum.memory_waits_ms.empty())
+    text += row("all waits of a bystander for memory", quantiles(sum.memory_waits_ms));
   text += row("preempted, decision to memory back", quantiles(sum.preempt_ms));
   text += row("killed, decision to memory back", quantiles(sum.kill_ms));
   text += row("longest wait of a grower", quantiles(sum.growers_waits_ms));
@@ -98,6 +101,7 @@ json to_json(const Sum& sum, const GroupCounts& counts, const Growth& growth) {
           {"killed", sum.killed},
           {"bystanderTurns", sum.bystander_turns},
           {"bystanderPauseMs", to_json(sum.pauses_ms)},
+          {"bystanderMemoryWaitMs", to_json(sum.memory_waits_ms)},
           {"controlPauseMs", to_json(sum.control_pauses_ms)},
           {"preemptMs", to_json(sum.preempt_ms)},
           {"killMs", to_json(sum.kill_ms)},

@@ -22,7 +22,7 @@ struct Sum {
   int preempted = 0;
   int killed = 0;
   std::uint64_t bystander_turns = 0;
-  std::vector<double> pauses_ms, control_pauses_ms, preempt_ms, kill_ms, growers_waits_ms;
+  std::vector<double> pauses_ms, memory_waits_ms, control_pauses_ms, preempt_ms, kill_ms, growers_waits_ms;
 
   /// Also a round that does not count is wrong when something in it was.
   void add(const Round& round);
