@@ -100,6 +100,8 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--seed", options.seed, "of the first round; each has the next");
   app.add_option("--tasks", options.session.tasks, "that hold memory in a round");
   app.add_option("--budget", budget, "of the supervisor");
+  app.add_option("--pause", options.session.pause_ms, "of a bystander between its turns, in milliseconds")
+      ->check(CLI::Range(1, 1000));
   app.add_option("--log", options.session.log_file, "where the supervisor's log goes, at debug");
   app.add_flag(
       "!--any-pause", options.session.judges_pauses,
@@ -110,7 +112,7 @@ int parse_and_run(int argc, char** argv) {
   app.add_option("--grow", grow)->group("");
   CLI11_PARSE(app, argc, argv);
   if (agent) return serve_as_agent();
-  if (control > 0) return serve_as_control(control);
+  if (control > 0) return serve_as_control(control, options.session.pause_ms);
   if (grow > 0) return grow_bare(grow);
   const auto size = parse_bytes(budget);
   if (!size) give_up("--budget: " + size.error().message);

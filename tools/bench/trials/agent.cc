@@ -27,8 +27,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-constexpr int pause_between_turns_ms = 2;  // a loop without any would measure the scheduler
-
 double milliseconds_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
@@ -140,6 +138,7 @@ class Agent {
     if (!payload) return say(Failed{.task_id = task.task_id, .error = payload.error().message});
     const Bytes size = mebibytes(payload->value("mib", 1));
     deaf_ = payload->value("deaf", false);
+    pause_ms_ = payload->value("pauseMs", pause_ms_);
     const std::string gate = payload->value("gate", "");
     say(payload->value("role", "") == "grow" ? grow_for(task, size) : hold_for(task, size, gate));
   }
@@ -160,7 +159,7 @@ class Agent {
     Bystander bystander;
     say(Progress{task.task_id, 1, "holding"});
     while (::access(gate.c_str(), F_OK) == 0) {
-      if (is_stopped(task, pause_between_turns_ms, stopped)) return *stopped;
+      if (is_stopped(task, pause_ms_, stopped)) return *stopped;
       bystander.turn();
     }
     // Told just now, or deaf until now: it was chosen all the same, and that has to show.
@@ -170,18 +169,19 @@ class Agent {
 
   Inbox inbox_;
   bool deaf_ = false;
+  int pause_ms_ = 2;  // between turns
 };
 
 }  // namespace
 
 int serve_as_agent() { return Agent().serve(); }
 
-int serve_as_control(int mib) {
+int serve_as_control(int mib, int pause_ms) {
   Ballast ballast(mebibytes(mib));
   grow(ballast);
   Inbox inbox;
   for (Bystander bystander;; bystander.turn()) {
-    if (inbox.line(pause_between_turns_ms)) write_all(STDOUT_FILENO, to_text(bystander.take_record()) + "\n");
+    if (inbox.line(pause_ms)) write_all(STDOUT_FILENO, to_text(bystander.take_record()) + "\n");
   }
 }
 

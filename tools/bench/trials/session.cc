@@ -59,8 +59,9 @@ Session::Session(const SessionOptions& options)
       kurultaid_(options_for(options)),
       group_(memory_group(kurultaid_)),
       conversation_(kurultaid_.socket()),
-      control_(start_piped(
-          {own_path(), "--control", std::to_string((options.budget.count >> 20) / 2 / options.tasks)})),
+      control_(start_piped({own_path(), "--control",
+                            std::to_string((options.budget.count >> 20) / 2 / options.tasks), "--pause",
+                            std::to_string(options.pause_ms)})),
       gate_(kurultaid_.directory() + "/gate") {}
 
 Session::~Session() { finish(control_); }
@@ -68,8 +69,11 @@ Session::~Session() { finish(control_); }
 std::vector<Subject> Session::told() const { return told_by(conversation_.events(), subjects_); }
 
 void Session::start(const Part& part, bool grows) {
-  const json payload = {
-      {"role", grows ? "grow" : "hold"}, {"mib", part.mib}, {"gate", gate_}, {"deaf", part.deaf}};
+  const json payload = {{"role", grows ? "grow" : "hold"},
+                        {"mib", part.mib},
+                        {"gate", gate_},
+                        {"deaf", part.deaf},
+                        {"pauseMs", options_.pause_ms}};
   const json body = {{"agent", "trial"}, {"priority", to_string(part.priority)}, {"payload", payload}};
   subjects_.push_back(
       {.id = conversation_.submit(body), .priority = part.priority, .mib = part.mib, .grows = grows});

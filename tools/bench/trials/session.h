@@ -39,6 +39,9 @@ struct Round {
 
 struct SessionOptions {
   int tasks = 8;
+  // Of a bystander, between its turns. A loop without any would measure the scheduler, and so do many on a
+  // machine where a turn takes long.
+  int pause_ms = 2;
   Bytes budget = mebibytes(768);
   bool judges_pauses = true;  // else only who gives way, and who waited for memory
   std::string log_file;       // of the supervisor, at debug; empty: errors to stderr
