@@ -2,6 +2,7 @@
 // Rules of the kernel used here: Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint",
 // "Memory".
 #include <signal.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "supervisor/memory/cgroup.h"
 #include "supervisor/memory/cgroup_file.h"
+#include "supervisor/memory/fd.h"
 #include "supervisor/memory/group_tree.h"
 
 namespace kurultai {
@@ -110,13 +112,26 @@ Result<void> write_if_there(const std::string& path, std::string_view text) {
   return written;
 }
 
+/// Readable while `file` has changed since it was last read. The file itself polls as readable always
+/// (kernfs_generic_poll), and only POLLPRI says that it changed: whoever waited for both never slept.
+Result<Fd> changes_of(const KernelFile& file) {
+  Fd changes(::epoll_create1(EPOLL_CLOEXEC));
+  if (!changes.is_open()) return system_failure("epoll_create1", errno);
+  epoll_event changed{.events = EPOLLPRI, .data = {}};
+  // A plain file (a captured tree's) cannot be polled, and never changes.
+  if (::epoll_ctl(changes.get(), EPOLL_CTL_ADD, file.fd(), &changed) != 0 && errno != EPERM)
+    return system_failure("poll " + file.path(), errno);
+  return changes;
+}
+
 class Group2 : public CgroupGroup {
  public:
   Group2(CgroupController& controller, std::string name, std::vector<std::string> directories,
-         std::shared_ptr<Charge2> charge, KernelFile events, Bytes limit)
+         std::shared_ptr<Charge2> charge, KernelFile events, Fd changes, Bytes limit)
       : CgroupGroup(controller, std::move(name), std::move(directories), charge),
         charge_(std::move(charge)),
         events_(std::move(events)),
+        changes_(std::move(changes)),
         limit_(limit),
         edge_(limit) {}
 
@@ -176,7 +191,7 @@ class Group2 : public CgroupGroup {
     return CgroupGroup::kill_all();
   }
 
-  int oom_fd() const override { return events_.fd(); }
+  int oom_fd() const override { return changes_.get(); }
   void acknowledge_oom() override {
     KernelFile::Buffer buffer;
     ignore_failure(events_.read(buffer));  // reading is what rearms the poll
@@ -185,6 +200,7 @@ class Group2 : public CgroupGroup {
  private:
   std::shared_ptr<Charge2> charge_;
   KernelFile events_;  // apart from the one that readings use: each open file is polled for itself
+  Fd changes_;         // of events_
   Bytes limit_;
   Bytes edge_;
 };
@@ -261,9 +277,11 @@ class Controller2 : public CgroupController {
     if (!charge) return std::unexpected(charge.error());
     auto events = KernelFile::open(directory + "/memory.events");
     if (!events) return std::unexpected(events.error());
+    auto changes = changes_of(*events);
+    if (!changes) return std::unexpected(changes.error());
     enlist(name, *charge);
-    auto group =
-        std::make_unique<Group2>(*this, name, directories, *charge, std::move(*events), limits.memory);
+    auto group = std::make_unique<Group2>(*this, name, directories, *charge, std::move(*events),
+                                          std::move(*changes), limits.memory);
     group->acknowledge_oom();  // a file that was never read polls as changed
     return group;
   }

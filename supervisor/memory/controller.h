@@ -102,8 +102,7 @@ class WorkerGroup {
   /// Processes inside now. Includes none that are dead.
   virtual Result<std::vector<int>> processes() const = 0;
 
-  /// Becomes readable (POLLIN; POLLPRI on v2's memory.events) when the kernel killed for the cap, or
-  /// something waits at the edge; -1: none such.
+  /// Becomes readable when the kernel killed for the cap, or something waits at the edge; -1: none such.
   virtual int oom_fd() const = 0;
   /// Clears the readiness of oom_fd.
   virtual void acknowledge_oom() = 0;

@@ -78,7 +78,7 @@ Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::functio
   watch->on_ready_ = std::move(on_ready);
   watch->handle_ = own(std::move(handle), watch.get());
   const int status =
-      uv_poll_start(watch->handle_.get(), UV_READABLE | UV_PRIORITIZED,
+      uv_poll_start(watch->handle_.get(), UV_READABLE,
                     [](uv_poll_t* ready, int, int) noexcept { call_safely(ready, &FdWatch::on_ready_); });
   if (status != 0) return uv_failure("watch descriptor " + std::to_string(fd), status);
   return watch;

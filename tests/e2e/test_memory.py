@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -334,6 +335,17 @@ class Accounting(LevelE2E):
         for _ in range(50):
             daemon.run("neighbour")
         self.assertLess(level.memory(daemon)["supervisor"]["rssBytes"], 16 * MIB)
+
+    def test_a_warm_worker_that_waits_costs_the_supervisor_no_processor(self):
+        daemon = self.daemon(config({"neighbour": jsonl(ECHO)}))
+        daemon.run("neighbour")
+
+        def used():
+            with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as file:
+                return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+        before, start = used(), time.monotonic()
+        time.sleep(3)
+        self.assertLess((used() - before) / (time.monotonic() - start), 0.2)
 
     def test_an_agents_own_heap_figures_are_shown(self):
         script = """

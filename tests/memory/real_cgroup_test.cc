@@ -39,10 +39,6 @@ void drain(int eventfd) {
   (void)!::read(eventfd, &count, sizeof count);
 }
 
-short readiness(const Controller& controller) {
-  return controller.guarantee() == Guarantee::cgroup2 ? POLLPRI : POLLIN;
-}
-
 /// The directory of a worker's group, from how to join it.
 std::string directory_of(const WorkerGroup& group) {
   return std::filesystem::path(group.launch_options()[1]).parent_path().string();
@@ -79,14 +75,14 @@ TEST_CASE("the cap kills what grows beyond it, says so by its event, and counts"
   Actor leak(group->launch_options());
   Actor good(innocent->launch_options());
   CHECK(good.touch(16));
-  CHECK_FALSE(becomes_ready(group->oom_fd(), readiness(*controller), 0));
+  CHECK_FALSE(becomes_ready(group->oom_fd(), 0));
   CHECK_FALSE(leak.touch(200));
   CHECK(WTERMSIG(leak.wait()) == SIGKILL);
-  CHECK(becomes_ready(group->oom_fd(), readiness(*controller), 5000));
+  CHECK(becomes_ready(group->oom_fd(), 5000));
   group->acknowledge_oom();
   CHECK(eventually([&] { return group->oom_kills() >= 1; }));
   group->acknowledge_oom();
-  CHECK_FALSE(becomes_ready(group->oom_fd(), readiness(*controller), 0));
+  CHECK_FALSE(becomes_ready(group->oom_fd(), 0));
   CHECK(group->read()->oom_kills >= 1);
   CHECK(group->read()->high_water <= mebibytes(48));
   CHECK(innocent->oom_kills() == 0);
@@ -133,7 +129,7 @@ TEST_CASE("what grows above its edge waits, without harm to anybody, and goes on
   CHECK_FALSE(group->waits_at_edge());
   group->acknowledge_oom();
   auto growth = std::async(std::launch::async, [&] { return grower.touch(60); });
-  CHECK(becomes_ready(group->oom_fd(), readiness(*controller), 5000));
+  CHECK(becomes_ready(group->oom_fd(), 5000));
   CHECK(eventually([&] { return group->waits_at_edge(); }));
   CHECK(group->charge().value() > mebibytes(31));
   CHECK(growth.wait_for(std::chrono::milliseconds(200)) == std::future_status::timeout);
@@ -224,21 +220,21 @@ TEST_CASE("usage events tell of a mark that is crossed, both ways") {
   Actor actor(group->launch_options());
   CHECK(actor.touch(8));
   drain(events);
-  CHECK_FALSE(becomes_ready(events, POLLIN, 0));
+  CHECK_FALSE(becomes_ready(events, 0));
   CHECK(actor.touch(60));
-  CHECK(becomes_ready(events, POLLIN, 5000));
+  CHECK(becomes_ready(events, 5000));
   drain(events);
   CHECK(actor.give_back());
-  CHECK(becomes_ready(events, POLLIN, 5000));
+  CHECK(becomes_ready(events, 5000));
   drain(events);
 
   const int replaced = controller->watch({mebibytes(100)}).value();
   CHECK(replaced != events);
   CHECK(actor.touch(60));  // the old mark: nobody hears of it here
   drain(replaced);
-  CHECK_FALSE(becomes_ready(replaced, POLLIN, 50));
+  CHECK_FALSE(becomes_ready(replaced, 50));
   CHECK(actor.touch(60));
-  CHECK(becomes_ready(replaced, POLLIN, 5000));
+  CHECK(becomes_ready(replaced, 5000));
   CHECK(kill_until_gone(*group));
 }
 

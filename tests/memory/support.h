@@ -86,8 +86,8 @@ inline bool eventually(const std::function<bool()>& holds, int seconds = 10) {
   return true;
 }
 
-inline bool becomes_ready(int fd, short events, int milliseconds) {
-  pollfd one{fd, events, 0};
+inline bool becomes_ready(int fd, int milliseconds) {
+  pollfd one{fd, POLLIN, 0};
   return ::poll(&one, 1, milliseconds * patience()) == 1;
 }
 
