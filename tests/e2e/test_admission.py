@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Admission with real memory: what was learned of tasks decides how many run at once, and who has to make room."""
 
+RUNS_IN_VM = True
+
 import json
 import os
 import subprocess
