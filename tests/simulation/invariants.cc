@@ -14,6 +14,7 @@ constexpr Duration group_pause{1000};
 constexpr Duration death_takes{20'000};
 constexpr Duration restart_pause{60'000};
 constexpr Duration kill_settles{2000};
+constexpr Duration takes_too_long{20'000};
 constexpr Duration preempt_settles{4000};  // after the grace
 
 }  // namespace
@@ -21,6 +22,7 @@ constexpr Duration preempt_settles{4000};  // after the grace
 void Invariants::after_step() {
   steps_ += 1;
   no_livelock();
+  somebody_gives_way();
   budget_held();
   standstill_.after_step();
   const bool moved = movements_ != at_.ledger.movements();
@@ -52,6 +54,7 @@ void Invariants::priority() {
     return false;
   });
   check_passed(waiting_, now);
+  check_returned(now);
   waiting_ = std::move(now);
 }
 
@@ -65,6 +68,8 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
           "priority",
           name(started->id) + " was given a worker while one stands still that is " + "no less important");
     }
+    not_in_vain(*started, now);
+    not_under_pressure(*started);
     for (std::size_t ahead = 0; ahead < i; ++ahead) {
       const Fate* passed = before[ahead];
       if (!passed->is_open() || !waits(passed) || passed->returned || may_be_passed(*passed, *started))
@@ -73,6 +78,62 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
                                          ", which waited in front of it");
     }
   }
+}
+
+// Above the lines only what is worth it is added, or the first of all.
+void Invariants::not_under_pressure(const Fate& started) {
+  if (!at_.dispatcher.config().flags.memory_governance) return;
+  const Pressure& pressure = at_.dispatcher.governor().pressure();
+  std::size_t tasks = 0;
+  for (const auto& worker : at_.dispatcher.pool().workers()) tasks += worker->tasks().size();
+  const bool heartbeat =
+      started.priority == Priority::heartbeat && pressure.is_over(Threshold::skip_heartbeats);
+  const bool another =
+      started.priority != Priority::critical && pressure.is_over(Threshold::preempt) && tasks > 1;
+  if (!heartbeat && !another) return;
+  findings_.violated("priority", name(started.id) + " was given a worker though memory is short");
+}
+
+void Invariants::spawned() {
+  const std::size_t count = at_.dispatcher.pool().workers().size();
+  const int most = at_.dispatcher.worker_limit();
+  if (count <= static_cast<std::size_t>(most)) return;
+  findings_.violated(
+      "workers", std::to_string(count) + " were started, at most " + std::to_string(most) + " may be there");
+}
+
+// One that came back and was given a worker at once is compared with all that wait now: who comes back with
+// it is there before anybody starts.
+void Invariants::check_returned(const std::vector<const Fate*>& now) {
+  for (const Fate* again : at_.ledger.returned()) {
+    if (!again->is_open() || std::ranges::find(now, again) != now.end()) continue;
+    for (const Fate* passed : now) {
+      if (passed->priority >= again->priority || may_be_passed(*passed, *again)) continue;
+      findings_.violated("priority", name(again->id) + " came back and was given a worker before " +
+                                         name(passed->id) + ", which is more important");
+    }
+  }
+}
+
+void Invariants::sent_back(const Task& task) {
+  sacrificed_.erase(task.id);
+  if (task.receipts.empty() || !task.receipts.back().receipt->room) return;
+  const Receipt& receipt = *task.receipts.back().receipt;
+  if (!receipt.room->worker.empty()) return;  // it may be gone by then, and a new one has to pause
+  sacrificed_[task.id] = {receipt.room->task_id, receipt.now};
+}
+
+// Who gave way so that another could start does not start before that one, unless its agent failed meanwhile.
+void Invariants::not_in_vain(const Fate& started, const std::vector<const Fate*>& now) {
+  const auto sacrifice = sacrificed_.extract(started.id);
+  if (sacrifice.empty()) return;
+  const Fate* other = at_.ledger.find(sacrifice.mapped().for_task);
+  const TimePoint decided = sacrifice.mapped().decided;
+  if (other == nullptr || other->sent_back_at > decided || at_.ledger.last_bad_end(other->agent) >= decided)
+    return;
+  if (std::ranges::find(now, other) == now.end()) return;
+  findings_.violated("priority", name(started.id) + " gave way for " + name(other->id) +
+                                     ", and was given a worker while that still waits");
 }
 
 /// What the dispatcher does not promise: a task waits alone while it pauses after a preemption and while
@@ -174,6 +235,24 @@ void Invariants::no_livelock() {
   }
 }
 
+// Where the memory that somebody waits for is not there, it is taken from others, or from himself.
+void Invariants::somebody_gives_way() {
+  if (steps_ % look_at_all_tasks != 0 || !at_.dispatcher.config().flags.memory_governance) return;
+  if (at_.kernel.slows()) return;  // who sleeps there may have room
+  const TimePoint now = at_.loop.schedule.now();
+  for (const auto& worker : at_.dispatcher.pool().workers()) {
+    const auto group = at_.kernel.groups().find(worker->id());
+    const bool waits = group != at_.kernel.groups().end() && group->second->waits() &&
+                       !worker->agent().protect && !worker->tasks().empty() && !worker->killed();
+    if (!waits) {
+      waits_since_.erase(worker->id());
+    } else if (now - waits_since_.try_emplace(worker->id(), now).first->second > takes_too_long) {
+      findings_.violated("no livelock",
+                         worker->id() + " waits at its edge, and nobody gives way:" + groups());
+    }
+  }
+}
+
 bool Invariants::could_start(const Task& task) const {
   const Dispatcher& dispatcher = at_.dispatcher;
   const TimePoint now = at_.loop.schedule.now();
@@ -244,7 +323,7 @@ std::string Invariants::worker_of(const std::string& task_id) const {
   return "";
 }
 
-/// What earlier decisions have on its way back, and may still be waited for.
+/// What is on its way back, by earlier decisions and otherwise, and may still be waited for.
 Bytes Invariants::awaited(const Receipt& receipt) {
   const TimePoint now = at_.loop.schedule.now();
   std::erase_if(awaited_, [&](const Awaited& one) {
@@ -252,13 +331,29 @@ Bytes Invariants::awaited(const Receipt& receipt) {
     if (now >= one.until || group == at_.kernel.groups().end()) return true;
     return one.freeze > 0 && (group->second->freezes != one.freeze || !group->second->paging);
   });
-  Bytes sum;
+  Bytes sum = receipt.idle;
   std::set<std::string> counted;  // several tasks may share a worker
   for (const Awaited& one : awaited_) {
-    if ((!one.killed && receipt.kill) || !counted.insert(one.group).second) continue;
+    if (!counted.insert(one.group).second || (!one.killed && receipt.kill)) continue;
     sum += std::min(one.memory, at_.kernel.groups().at(one.group)->charge);
   }
+  for (const auto& worker : at_.dispatcher.pool().workers()) {
+    if (counted.contains(worker->id()) || !is_coming_back(*worker, receipt)) continue;
+    sum += std::min(worker->memory(), at_.kernel.groups().at(worker->id())->charge);
+  }
   return sum;
+}
+
+/// It ends, though nobody decided that: told to, or for what its task did.
+bool Invariants::is_coming_back(const Worker& worker, const Receipt& receipt) const {
+  const TimePoint now = at_.loop.schedule.now();
+  if (worker.state() != Worker::State::ending || worker.ending_since() == now) return false;
+  if (worker.tasks().empty()) return now < worker.ending_since() + worker.agent().grace + kill_settles;
+  const auto its = std::ranges::find_if(receipt.running, [&](const Candidate& one) {
+    return std::ranges::find(worker.tasks(), one.task_id) != worker.tasks().end();
+  });
+  if (its == receipt.running.end() || (receipt.kill && !its->dying)) return false;
+  return now < its->back_by.value_or(worker.ending_since() + kill_settles);
 }
 
 // A deficit that earlier victims cover is not taken from others, until their memory is back or overdue.

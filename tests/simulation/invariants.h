@@ -27,6 +27,10 @@ class Invariants {
   void total_changes(Bytes total);
   /// The agent got PREEMPT.
   void preempt_came(const std::string& agent, const std::string& task_id);
+  /// A worker was.
+  void spawned();
+  /// It gave way, and is back in the queue.
+  void sent_back(const Task& task);
   void suspended(const Task& task) { standstill_.suspended(task); }
   void resumed(const Task& task) { standstill_.resumed(task); }
   /// Everything is over, the dispatcher included.
@@ -58,6 +62,10 @@ class Invariants {
     bool killed;
     std::uint64_t freeze;  // of its group; 0: it was not suspended
   };
+  struct Sacrifice {
+    std::string for_task;
+    TimePoint decided;
+  };
 
   // Named as they are reported.
   void depth();
@@ -66,6 +74,7 @@ class Invariants {
   void nobody_late(const Fate& fate);
   void budget_held();
   void no_livelock();
+  void somebody_gives_way();
   void no_second_kill(const Receipt& receipt, const std::vector<std::string>& workers);
   void no_needless_kill(const Receipt& receipt);
   void lowest_first(const Receipt& receipt);
@@ -74,11 +83,15 @@ class Invariants {
   Bytes held() const;
   std::vector<std::shared_ptr<const Receipt>> decided_now();
   Bytes awaited(const Receipt& receipt);
+  bool is_coming_back(const Worker& worker, const Receipt& receipt) const;
   void await(const Receipt& receipt, const std::vector<std::string>& workers);
   std::string groups() const;
   std::string names_of_awaited() const;
   bool may_be_passed(const Fate& waiting, const Fate& started) const;
   void check_passed(const std::vector<const Fate*>& before, const std::vector<const Fate*>& now);
+  void check_returned(const std::vector<const Fate*>& now);
+  void not_under_pressure(const Fate& started);
+  void not_in_vain(const Fate& started, const std::vector<const Fate*>& now);
   bool could_start(const Task& task) const;
   std::string worker_of(const std::string& task_id) const;
   std::string name(const std::string& task_id) const;
@@ -98,6 +111,8 @@ class Invariants {
   std::string could_start_;
   std::set<std::string> seen_;  // ids of receipts
   std::vector<Awaited> awaited_;
+  std::map<std::string, Sacrifice> sacrificed_;   // by task: it gave way so that another could start
+  std::map<std::string, TimePoint> waits_since_;  // at their edges, by worker
 };
 
 }  // namespace kurultai::simulation

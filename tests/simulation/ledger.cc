@@ -193,7 +193,7 @@ bool Ledger::has_own_fault(const Fate& fate) const {
   if (!fate.worker.empty()) {
     const Duration stall = config_->agents.at(fate.agent).stall_timeout;
     const Duration least = stall.count() > 0 ? std::min(stall, fate.timeout) : fate.timeout;
-    return now - fate.since >= least;
+    return time_of(fate) >= least;
   }
   const auto found = bad_starts_.find(fate.agent);
   if (found != bad_starts_.end() && now - found->second < bad_start_tells) return true;
@@ -243,10 +243,16 @@ void Ledger::went_on(Fate& fate) {
   fate.since += loop_.schedule.now() - fate.stands_since;
 }
 
-// While it stands still its time does not run.
+// While it stands still its time does not run. One that may run once can go on untold: woken to be preempted,
+// it need not give way.
+TimePoint::duration Ledger::time_of(const Fate& fate) const {
+  const bool stands = fate.state == TaskState::suspended && fate.idempotent;
+  return (stands ? fate.stands_since : loop_.schedule.now()) - fate.since;
+}
+
 void Ledger::check_time(const Fate& fate, const Task& task) {
-  if (fate.state != TaskState::running || !task.error) return;
-  const TimePoint::duration ran = loop_.schedule.now() - fate.since;
+  if (!task.error) return;
+  const TimePoint::duration ran = time_of(fate);
   const Duration stall = config_->agents.at(fate.agent).stall_timeout;
   const bool early = (task.error->reason == FailReason::timeout && ran < fate.timeout) ||
                      (task.error->reason == FailReason::stalled && ran < stall);
@@ -257,6 +263,9 @@ void Ledger::ended(Fate& fate, const TaskEvent& event) {
   const Task& task = event.task;
   if (fate.is_open()) open_ -= 1;
   check_time(fate, task);
+  if (fate.cancelled && task.state != TaskState::cancelled) {
+    findings_.violated("no lost task", name(fate) + " was cancelled, and came to another end");
+  }
   fate.state = task.state;
   fate.worker.clear();
   switch (task.state) {

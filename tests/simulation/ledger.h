@@ -64,6 +64,8 @@ class Ledger {
 
   const Fate* find(const std::string& task_id) const;
   std::size_t open() const { return open_; }
+  /// Those that came back to the queue in this step.
+  const std::vector<Fate*>& returned() const { return returned_; }
   /// Tasks whose state changed, and workers that came or went, ever.
   std::uint64_t movements() const { return movements_; }
   TimePoint moved_at() const { return moved_at_; }
@@ -86,6 +88,7 @@ class Ledger {
   void sent_back(Fate& fate, const TaskEvent& event);
   void stopped(Fate& fate);
   void went_on(Fate& fate);
+  TimePoint::duration time_of(const Fate& fate) const;  // that it has run
   void check_time(const Fate& fate, const Task& task);
   void ended(Fate& fate, const TaskEvent& event);
   void check_attempts(const Fate& fate, const Task& task);

@@ -31,7 +31,10 @@ class SimulationTest(unittest.TestCase):
     def test_all_invariants_hold_for_millions_of_steps(self):
         said = self.hold("--until-steps", STEPS)
         print(said)
-        for what in ("starts", "sent back", "sent back by a kill", "retries", "cancelled", "waits at an edge"):
+        for what in (
+            "starts", "sent back", "sent back by a kill", "retries", "cancelled", "waits at an edge",
+            "suspended", "resumed", "commands completed",
+        ):
             with self.subTest(what):
                 self.assertGreater(int(re.search(rf"^ +{what} +(\d+)$", said, re.M)[1]), 0)
 

@@ -211,8 +211,12 @@ Result<Launched> World::launch(const uv::SpawnOptions& options) {
 
 void World::told(const Event& event) {
   ledger_.on_event(event);
+  if (invariants_ == nullptr) return;
+  const auto* worker = std::get_if<WorkerEvent>(&event.body);
+  if (worker != nullptr && worker->kind == WorkerEvent::Kind::spawned) invariants_->spawned();
   const auto* task = std::get_if<TaskEvent>(&event.body);
-  if (task == nullptr || invariants_ == nullptr) return;
+  if (task == nullptr) return;
+  if (task->kind == TaskEvent::Kind::preempted) invariants_->sent_back(task->task);
   if (task->kind == TaskEvent::Kind::suspended) invariants_->suspended(task->task);
   if (task->kind == TaskEvent::Kind::resumed) invariants_->resumed(task->task);
 }
