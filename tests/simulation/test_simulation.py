@@ -39,7 +39,7 @@ class SimulationTest(unittest.TestCase):
                 self.assertGreater(int(re.search(rf"^ +{what} +(\d+)$", said, re.M)[1]), 0)
 
     def test_one_seed_gives_one_run(self):
-        traces = [re.sub(r"\b[0-9a-z]{16}\b", "ID", simulate("--seed", "3", "--steps", "3000", "--trace").stdout) for _ in "ab"]
+        traces = [re.sub(r"\b[0-9a-z]{16}\b", "ID", simulate("--seed", "1", "--steps", "3000", "--trace").stdout) for _ in "ab"]
         first, second = (re.sub(r"in [\d.]+ s: \d+ steps/s", "", trace) for trace in traces)
         self.assertEqual(first, second)
         self.assertIn("taskStarted", first)
