@@ -483,7 +483,7 @@ while True:
   f.flush(); os.fsync(f.fileno())
  say({'type':'COMPLETE','taskId':t['taskId'],'result':1})
 """ % (BUDGET + 50))
-        daemon = self.governed({"reader": {"protocol": "jsonl", "command": reader, **reader_fields}})
+        daemon = self.governed({"reader": {"protocol": "jsonl", "command": reader, **reader_fields}, "firm": balloon(preemptable=False)})
         def fill():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, "big"))
@@ -528,7 +528,8 @@ while True:
     def test_the_kill_comes_in_time(self):
         daemon = self.full_of_cache(max_tasks=1)  # its worker is gone, the cache is still charged to all workers
         task, scale = self.important(daemon)
-        victim = Balloon(daemon, "small", priority="low", payload={"mib": int(0.12 * BUDGET), "on_preempt": "ignore"})
+        # Not one that may be preempted: where memory grows slowly it would have left before.
+        victim = Balloon(daemon, "firm", priority="low", payload={"mib": int(0.12 * BUDGET)})
         scale.bring_to(0.82)
         scale.aim_at(0.962)
         self.crossed(daemon, "kill", "up")
