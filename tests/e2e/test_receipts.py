@@ -71,8 +71,16 @@ class Chaos(LevelE2E):
                 ("grows", "low", {"step": 2 * round_ + 1, "pause": 1, "top": 90, "hold": 500}),
                 ("leak", "critical", {"step": 4, "pause": 2, "top": 300, "hold": 1}),
             ):
-                started.append(daemon.start(agent, payload, priority=priority))
+                started.append(self.submitted(daemon, agent, payload, priority))
         return started
+
+    def submitted(self, daemon, agent, payload, priority):
+        """Its id. While memory is short new work is refused, and comes again as its client was told to."""
+        def taken():
+            answer = daemon.submit(agent, payload, priority=priority)
+            self.assertIn(answer.status, (202, 503), answer.body)
+            return answer.json.get("taskId")
+        return wait_until(taken, "it is taken", 30)
 
     def test_every_decision_can_be_made_again_from_its_receipt(self):
         daemon = self.chaotic()
