@@ -64,9 +64,10 @@ bool bind_to_parent(pid_t parent, int signal);
 /// Replaces this process by the command. Returns only on failure. Ends the process when `parent` is gone.
 Mishap become(const Launch& launch, pid_t parent, char* const argv[]);
 
-/// Starts the command as a child, in a session of its own, bound to this process by PDEATHSIG. As fast as
-/// posix_spawn: the child borrows this process's memory until it has executed or failed, so this returns the
-/// child's own error without a pipe. `in` and `out` become its stdin and stdout; -1 leaves them as they are.
+/// Starts the command as a child, in a process group of its own, bound to this process by PDEATHSIG. As fast
+/// as posix_spawn: the child borrows this process's memory until it has executed or failed, so this returns
+/// the child's own error without a pipe. `in` and `out` become its stdin and stdout; -1 leaves them as they
+/// are.
 std::expected<pid_t, Mishap> spawn(const Launch& launch, int in, int out, const std::vector<char*>& argv);
 
 }  // namespace kurultai

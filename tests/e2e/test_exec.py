@@ -250,12 +250,12 @@ class Surroundings(Exec):
         source = ("import os,json,signal\n"
                   "print(json.dumps(dict(fds=sorted(int(f) for f in os.listdir('/proc/self/fd'))[:-1], core=__import__('resource').getrlimit(4)[0],"
                   " pipe=signal.getsignal(signal.SIGPIPE).name, blocked=len(signal.pthread_sigmask(0, [])),"
-                  " sid=os.getsid(0) == os.getpid(), umask=os.umask(0))))")
+                  " group=os.getpgrp() == os.getpid(), sid=os.getsid(0) == os.getppid(), umask=os.umask(0))))")
         daemon = self.start({"look": python(source, output="json")})
         task = daemon.run("look", {"some": "input"})
         self.assertEqual(task["state"], "completed", task)
         # Python itself ignores SIGPIPE.
-        self.assertEqual(task["result"], {"fds": [0, 1, 2], "core": 0, "pipe": "SIG_IGN", "blocked": 0, "sid": True, "umask": 0o77})
+        self.assertEqual(task["result"], {"fds": [0, 1, 2], "core": 0, "pipe": "SIG_IGN", "blocked": 0, "group": True, "sid": True, "umask": 0o77})
 
     def test_it_cannot_gain_privileges(self):
         daemon = self.start({"status": command("grep", "NoNewPrivs", "/proc/self/status")})

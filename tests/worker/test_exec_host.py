@@ -282,10 +282,11 @@ class Surroundings(HostTest):
         with open(f"/proc/{self.host.process.pid}/oom_score_adj") as file:
             self.assertNotEqual(file.read(), "700\n")
 
-    def test_signals_session_and_descriptors_are_fresh(self):
+    def test_signals_group_and_descriptors_are_fresh(self):
         found = self.shell("grep -E 'Sig(Blk|Ign)|NoNewPrivs' /proc/self/status")["result"].split()
         self.assertEqual(sorted(found), sorted(["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "NoNewPrivs:", "1"]))
-        self.assertEqual(self.python("import os; print(os.getsid(0) == os.getpid())")["result"], "True\n")
+        mine = "import os; print(os.getpgrp() == os.getpid(), os.getsid(0))"
+        self.assertEqual(self.python(mine)["result"], f"True {os.getsid(self.host.process.pid)}\n")
         self.assertEqual(self.shell("ls /proc/self/fd", payload=1)["result"].split(), ["0", "1", "2", "3"])
 
     def test_a_command_that_kills_its_process_group_does_not_reach_the_host(self):

@@ -93,7 +93,7 @@ class While(WorkerTest):
         agent = self.child_of(worker.pid)
         with open(f"/proc/{worker.pid}/oom_score_adj") as holder, open(f"/proc/{agent}/oom_score_adj") as held:
             self.assertEqual((held.read(), holder.read() != "600\n"), ("600\n", True))
-        self.assertEqual((status_of(agent)["NoNewPrivs"], os.getsid(agent)), ("1", agent))
+        self.assertEqual((status_of(agent)["NoNewPrivs"], os.getpgid(agent), os.getsid(agent)), ("1", agent, os.getsid(worker.pid)))
         worker.stdin.close()
         worker.wait(PATIENCE)
 
