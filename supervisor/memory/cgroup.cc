@@ -62,10 +62,8 @@ Result<GroupReading> Charge::read_again() const {
   if (last_ && repeated_ < most_repeated) {
     const auto charged = current();
     if (!charged) return std::unexpected(charged.error());
-    const auto high = high_water();
-    if (!high) return std::unexpected(high.error());
     repeated_ += 1;
-    if (*charged == last_->raw && *high == last_->high_water) return *last_;
+    if (*charged == last_->raw) return *last_;
   }
   if (last_) repeated_ = 0;
   auto reading = read();

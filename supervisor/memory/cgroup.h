@@ -22,9 +22,9 @@ class Charge {
  public:
   virtual ~Charge() = default;
   virtual Result<GroupReading> read() const = 0;
-  /// Like read(). One whose charge and maximum are what they were the last time is taken to be as it was
-  /// then, up to seven times in a row: memory.stat costs ten times as much as both (measured), and most of
-  /// many groups stand still. Loop thread only.
+  /// Like read(). One whose charge is what it was the last time is taken to be as it was then, up to seven
+  /// times in a row: memory.stat costs twenty times as much (measured), and most of many groups stand still.
+  /// Loop thread only.
   Result<GroupReading> read_again() const;
   /// The `nth` of many: not all of them shall be read anew at the same time.
   void stagger(std::size_t nth) { repeated_ = static_cast<int>(nth % (most_repeated + 1)); }
@@ -131,6 +131,7 @@ class CgroupGroup : public WorkerGroup {
   void started(int pid) override;
   bool is_lost() const override;
   Result<GroupReading> read() const override { return charge_->read_again(); }
+  Bytes high_water() const override { return charge_->high_water().value_or(Bytes{}); }
   std::uint64_t oom_kills() const override {
     return static_cast<std::uint64_t>(charge_->oom_kills().value_or(0));
   }

@@ -45,11 +45,9 @@ class Charge1 : public Charge {
     const auto active = flat_number(*stat, "total_active_file", stat_.path()).value_or(0);
     auto kills = oom_kills();
     if (!kills) return std::unexpected(kills.error());
-    auto high = high_.read_number();
-    if (!high) return std::unexpected(high.error());
     // Usage and stat are counted in batches of their own: the difference may dip below zero.
     const std::int64_t working = std::max<std::int64_t>(*usage - *cache, 0) + swap;
-    return GroupReading{{*usage}, {working}, {swap}, {active}, {*high}, static_cast<std::uint64_t>(*kills)};
+    return GroupReading{{*usage}, {working}, {swap}, {active}, static_cast<std::uint64_t>(*kills)};
   }
 
   Result<std::int64_t> oom_kills() const override { return oom_state("oom_kill"); }  // since 4.13

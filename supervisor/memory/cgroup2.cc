@@ -57,12 +57,9 @@ class Charge2 : public Charge {
     if (!kills) return std::unexpected(kills.error());
     auto swap = read_if_there(swap_);
     if (!swap) return std::unexpected(swap.error());
-    auto peak = read_if_there(peak_);
-    if (!peak) return std::unexpected(peak.error());
     // Current and stat are counted in batches of their own: the difference may dip below zero.
     const std::int64_t working = std::max<std::int64_t>(*current - *cache, 0);
-    return GroupReading{{*current}, {working}, {*swap},
-                        {active},   {*peak},   static_cast<std::uint64_t>(*kills)};
+    return GroupReading{{*current}, {working}, {*swap}, {active}, static_cast<std::uint64_t>(*kills)};
   }
 
   Result<Bytes> current() const override { return as_bytes(current_.read_number()); }

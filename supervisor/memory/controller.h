@@ -31,8 +31,7 @@ struct GroupReading {
   // On v1 plus swap; on v2 only suspended groups are let into swap, and what they have there takes no memory.
   Bytes used;
   Bytes swap;
-  Bytes active_cache;  // file pages that count as used and that reclaim could still take back
-  Bytes high_water;    // the kernel's own maximum of raw since the group was made; 0 where it keeps none
+  Bytes active_cache;           // file pages that count as used and that reclaim could still take back
   std::uint64_t oom_kills = 0;  // processes of this group that the kernel killed for its cap, ever
 };
 
@@ -67,6 +66,8 @@ class WorkerGroup {
     const auto reading = read();
     return reading ? reading->oom_kills : 0;
   }
+  /// The kernel's own maximum of what was charged since the group was made; 0 where it keeps none.
+  virtual Bytes high_water() const { return {}; }
   virtual Result<void> set_limit(Bytes memory) = 0;
 
   /// All that is charged now, page cache included: the cheapest reading there is.

@@ -355,8 +355,8 @@ bool Worker::note_reading(const GroupReading& reading) {
 bool Worker::hit_own_cap() const {
   // Charges are made in batches of up to 64 pages: the maximum may end that much below the limit.
   static constexpr Bytes slack = mebibytes(1);
-  const auto reading = group_->read();
-  return !reading || reading->high_water.count == 0 || reading->high_water + slack >= spec_.memory_limit;
+  const Bytes most = group_->high_water();
+  return most.count == 0 || most + slack >= spec_.memory_limit;
 }
 
 bool Worker::saw_oom() {

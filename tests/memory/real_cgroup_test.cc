@@ -84,7 +84,7 @@ TEST_CASE("the cap kills what grows beyond it, says so by its event, and counts"
   group->acknowledge_oom();
   CHECK_FALSE(becomes_ready(group->oom_fd(), 0));
   CHECK(group->read()->oom_kills >= 1);
-  CHECK(group->read()->high_water <= mebibytes(48));
+  CHECK(group->high_water() <= mebibytes(48));
   CHECK(innocent->oom_kills() == 0);
   CHECK(good.touch(1));
   CHECK(kill_until_gone(*innocent));
@@ -166,7 +166,7 @@ TEST_CASE("with the edge back at the cap the cap kills as ever") {
   CHECK_FALSE(leak.touch(200));
   CHECK(WTERMSIG(leak.wait()) == SIGKILL);
   CHECK(eventually([&] { return group->oom_kills() >= 1; }));
-  CHECK(group->read()->high_water <= mebibytes(64));
+  CHECK(group->high_water() <= mebibytes(64));
 }
 
 TEST_CASE("the backstop holds over all workers together") {

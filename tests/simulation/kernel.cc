@@ -314,8 +314,7 @@ std::function<void()> Kernel::reclaim_job(Bytes wanted) const {
 WorkersReading Kernel::reading_now() const {
   WorkersReading reading;
   for (const auto& [name, group] : groups_) {
-    const GroupReading one{group->charge, group->charge,     {},
-                           group->cache,  group->high_water, group->oom_kills};
+    const GroupReading one{group->charge, group->charge, {}, group->cache, group->oom_kills};
     reading.total.active_cache += one.active_cache;
     reading.groups.push_back({name, one});
   }
@@ -365,8 +364,9 @@ class SimulatedGroup : public WorkerGroup {
   std::vector<std::string> launch_options() const override { return {"--join", group_.name}; }
   void started(int) override {}
   Result<GroupReading> read() const override {
-    return GroupReading{group_.charge, group_.charge, {}, group_.cache, group_.high_water, group_.oom_kills};
+    return GroupReading{group_.charge, group_.charge, {}, group_.cache, group_.oom_kills};
   }
+  Bytes high_water() const override { return group_.high_water; }
   std::uint64_t oom_kills() const override { return group_.oom_kills; }
   Result<void> set_limit(Bytes memory) override {
     group_.limits.memory = memory;

@@ -14,6 +14,7 @@ namespace {
 /// A group of one process, whose readings and kernel kills the test decides.
 struct Kernel {
   GroupReading reading;
+  Bytes high_water;
   int pid = 0;
   std::vector<int> signals;
 };
@@ -24,6 +25,7 @@ class FakeGroup : public WorkerGroup {
   std::vector<std::string> launch_options() const override { return {}; }
   void started(int pid) override { kernel_.pid = pid; }
   Result<GroupReading> read() const override { return kernel_.reading; }
+  Bytes high_water() const override { return kernel_.high_water; }
   Result<void> set_limit(Bytes) override { return {}; }
   Result<bool> kill_all() override {
     if (kernel_.pid == 0 || ::kill(kernel_.pid, SIGKILL) != 0) return true;
@@ -187,7 +189,7 @@ TEST_CASE("an end by itself tells status or signal, and a kill by the kernel the
     Life oom;
     oom.when_ready = [&oom, most = high_water](Worker&) {
       oom.kernel.reading.oom_kills = 1;
-      oom.kernel.reading.high_water = most;
+      oom.kernel.high_water = most;
     };
     CHECK(oom.live(ready_line + "read hello; exit 1").cause == cause);
   }
