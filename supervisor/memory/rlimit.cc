@@ -255,17 +255,12 @@ Result<void> RlimitGroup::set_limit(Bytes memory) {
   return {};
 }
 
-/// A session that is not our own was begun by a descendant of ours on the way to this process, so by one of
-/// this tree, and all in it are of this tree: its process groups may be stopped as wholes.
 void RlimitGroup::stop(const std::vector<ProcessState>& processes) const {
   static const int own_session = ::getsid(0);
-  std::set<int> groups;
   for (const ProcessState& process : processes) {
-    if (process.state == 'T') continue;
-    if (process.session != own_session) groups.insert(process.group);
-    signal_process(proc_root_, process.id, SIGSTOP);
+    if (process.state != 'T') signal_process(proc_root_, process.id, SIGSTOP);
   }
-  for (const int group : groups) stop_group(group);
+  for (const int group : groups_to_stop(processes, own_session, ::getpgrp())) stop_group(group);
 }
 
 Result<bool> RlimitGroup::kill_all() {
@@ -336,6 +331,15 @@ Result<WorkersReading> read_trees(const std::string& proc_root, const std::vecto
     reading.total.swap += one.swap;
   }
   return reading;
+}
+
+std::set<int> groups_to_stop(const std::vector<ProcessState>& tree, int own_session, int own_group) {
+  std::set<int> groups;
+  for (const ProcessState& process : tree) {
+    if (process.state != 'T' && process.session != own_session && process.group != own_group)
+      groups.insert(process.group);
+  }
+  return groups;
 }
 
 std::unique_ptr<Controller> make_rlimit(const ControllerOptions& options, const std::string& remark) {

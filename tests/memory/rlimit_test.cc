@@ -79,6 +79,26 @@ struct Channel {
 
 }  // namespace
 
+TEST_CASE("only groups that were begun below us are stopped as wholes, never our own") {
+  const auto process = [](int pid, int session, int group, char state = 'S') {
+    ProcessState one;
+    one.id.pid = pid;
+    one.session = session;
+    one.group = group;
+    one.state = state;
+    return one;
+  };
+  constexpr int own_session = 10;
+  constexpr int own_group = 11;
+  CHECK(groups_to_stop({process(20, 20, 20), process(21, 20, 21), process(22, 22, 22, 'T')}, own_session,
+                       own_group) == std::set{20, 21});
+  CHECK(groups_to_stop({process(20, own_session, own_group), process(21, own_session, 21)}, own_session,
+                       own_group)
+            .empty());
+  // In the middle of setsid.
+  CHECK(groups_to_stop({process(20, 20, own_group)}, own_session, own_group).empty());
+}
+
 TEST_CASE("far from every limit rss is summed, which counts shared pages twice") {
   const Browser browser;
   const auto reading = browser.read(mebibytes(512), gibibytes(1));
