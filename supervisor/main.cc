@@ -70,13 +70,28 @@ struct Token {
   std::string file;
 };
 
+/// Where the scheduler shares by session (CONFIG_SCHED_AUTOGROUP), niceness counts inside of one only, and
+/// the session itself has another (sched(7)). Whoever started us in a session with others meant us to be one
+/// of them: it is left as it is.
+void raise_own_session(int nice) {
+  if (::getsid(0) != ::getpid()) return;
+  const int file = ::open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;  // the kernel has none
+  const std::string text = std::to_string(nice);
+  [[maybe_unused]] const ssize_t written = ::write(file, text.data(), text.size());
+  ::close(file);
+}
+
 /// Ahead of the agents: a worker that waits at its edge, or whose kill is due, must not wait for those that
-/// keep the processors busy (measured with both busy: a look at the edges came 80 ms late). Returns the
+/// keep the processors busy. Measured with both busy, edge to answer at the 99th percentile: 80 ms without
+/// niceness, 25 with it in a session shared with what kept them busy, 0.2 in one of its own. Returns the
 /// niceness to give to workers; nothing when we may not (it needs CAP_SYS_NICE).
 std::optional<int> come_first() {
   static constexpr int step = 10;
   const int usual = ::getpriority(PRIO_PROCESS, 0);
-  if (::setpriority(PRIO_PROCESS, 0, std::max(usual - step, -20)) != 0) return std::nullopt;
+  const int ahead = std::max(usual - step, -20);
+  if (::setpriority(PRIO_PROCESS, 0, ahead) != 0) return std::nullopt;
+  raise_own_session(ahead);
   return usual;
 }
 

@@ -61,8 +61,12 @@ void Kurultaid::start(const KurultaidOptions& options) {
   if (!options.log_file.empty())
     ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, options.log_file.c_str(),
                                        O_WRONLY | O_CREAT | O_APPEND, 0644);
-  if (::posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0)
+  posix_spawnattr_t attributes;  // in a session of its own, as service managers start it
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  if (::posix_spawn(&pid_, argv[0], &actions, &attributes, argv.data(), environ) != 0)
     give_up("start " + program);
+  ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
 }
 
