@@ -411,7 +411,9 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
       outcome.message = "exceeded its " + to_string(worker->spec().memory_limit) + " cap";
       task.peak = std::max(task.peak, worker->spec().memory_limit);
     }
-    if (!controller_.slow()) {
+    // A command that was over before anybody looked has left nothing to be seen; its host tells its peak.
+    const bool unseen = worker->memory() == run.found && worker->peak() == run.found;
+    if (!controller_.slow() && !(unseen && run.agent->protocol == AgentProtocol::exec)) {
       if (const auto reading = worker->group().read()) note_reading(*worker, *reading);
     }
     task.peak = std::max(task.peak, worker->peak());
