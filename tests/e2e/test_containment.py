@@ -272,7 +272,7 @@ print(open('/proc/self/oom_score_adj').read().strip())
 print(resource.getrlimit(resource.RLIMIT_CORE))
 print(oct(os.umask(0)))
 print(sorted(map(int, os.listdir('/proc/self/fd')))[:5])
-print(os.getsid(0) != os.getsid(os.getppid()) or os.getsid(0) == os.getpid())
+print(os.getpgrp() == os.getpid() and os.getsid(0) in (os.getpid(), os.getppid()))
 """
         warm = agent_command("say({'type':'READY','protocol':1,'name':'x'})\nt=task()\nsay({'type':'COMPLETE','taskId':t['taskId'],'result':os.getpid()})\ntask()")
         daemon = self.daemon(config({"show": command(script, word()), "warm": {"protocol": "jsonl", "command": warm}}))
