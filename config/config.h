@@ -19,6 +19,7 @@ namespace kurultai {
 
 enum class AgentProtocol { jsonl, exec };
 enum class OutputKind { text, json };  // what an exec agent's stdout is
+enum class Durability { full, none };  // none: a task may be lost with its supervisor
 enum class OnChildOom { fail, warn };  // when the kernel killed a process of the tree for the cap
 enum class MonitoringTier { production, development, disabled };
 /// What a task is expected to use, before it starts: what tasks like it used, its cap, or nothing.
@@ -34,6 +35,7 @@ struct AgentConfig {
   bool suspendable = true;
   bool protect = false;  // nothing but its own cap may end it
   bool idempotent = true;
+  Durability durability = Durability::full;
   Duration timeout{std::chrono::hours(1)};
   Duration start_timeout{std::chrono::seconds(30)};
   Duration stall_timeout{0};  // 0: none. Without progress for so long: `stalled`

@@ -256,6 +256,9 @@ void add_conduct(std::vector<Setting<AgentConfig>>& table) {
       Flag{}, field(&AgentConfig::suspendable));
   add(table, "idempotent", "Whether a task may run again after it was cut off", Flag{},
       field(&AgentConfig::idempotent));
+  add(table, "durability", "full: its accepted tasks outlive the supervisor; none: they are not written down",
+      Choice<Durability>{{{"full", Durability::full}, {"none", Durability::none}}},
+      field(&AgentConfig::durability));
   add(table, "retries", "How often a failed task is tried again", WholeNumber{0, 1000},
       field(&AgentConfig::retries));
   add(table, "max_tasks", "A worker is replaced after so many tasks; 0: never", WholeNumber{0, 1000 * many},

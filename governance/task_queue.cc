@@ -46,6 +46,12 @@ TaskQueue::Admission TaskQueue::push(QueuedTask task, bool skipping_heartbeats) 
   return admission;
 }
 
+void TaskQueue::push_known(QueuedTask task) {
+  const std::size_t level = index_of(task.priority);
+  levels_[level].push_back(Slot{std::move(task), false});
+  counted_[level] += 1;
+}
+
 void TaskQueue::push_returned(QueuedTask task) {
   auto& level = levels_[index_of(task.priority)];
   level.push_front(Slot{std::move(task), true});

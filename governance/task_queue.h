@@ -49,6 +49,10 @@ class TaskQueue {
   /// Returned tasks are never evicted or replaced. When both refuse, Full speaks of the depth.
   Admission push(QueuedTask task, bool skipping_heartbeats);
 
+  /// A task that was accepted before, by an earlier supervisor: behind the others of its level, whatever the
+  /// limits are now.
+  void push_known(QueuedTask task);
+
   /// A task that ran comes back to the front of its level. Never refused.
   void push_returned(QueuedTask task);
 

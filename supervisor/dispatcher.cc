@@ -59,6 +59,8 @@ std::string_view to_string(Refusal::Code code) {
       return "unknown_agent";
     case Refusal::Code::key_conflict:
       return "key_conflict";
+    case Refusal::Code::storage_unavailable:
+      return "storage_unavailable";
   }
   return "invalid_task";
 }
@@ -74,6 +76,7 @@ Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Con
       tasks_(retention_of(config_->store),
              [this](const Task& task) {
                if (!task.result.file.empty()) remove_file(loop_, task.result.file);
+               if (task.durable) journal_->forget(task);
              }),
       queue_(config_->queue),
       governor_(config_->memory.thresholds),
@@ -157,6 +160,8 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
                         : "there is no agent '" + submission.agent + "' in the configuration"});
   }
   if (auto refused = refusal()) return std::unexpected(*refused);
+  if (agent->durability == Durability::full && journal_ != nullptr && !journal_->trouble().empty())
+    return std::unexpected(cannot_keep(journal_->trouble()));
   const QueuedTask waiting{"", submission.agent, priority};
   const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
   if (const auto* full = std::get_if<TaskQueue::Full>(&admission)) {
@@ -170,6 +175,11 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
     return std::unexpected(Refusal{Refusal::Code::queue_full, what, retry_after()});
   }
   return {};
+}
+
+Refusal Dispatcher::cannot_keep(const std::string& why) {
+  return {Refusal::Code::storage_unavailable, "the task cannot be written down: " + why,
+          std::chrono::seconds(1)};
 }
 
 /// Only an exec agent's tasks have one.
@@ -187,26 +197,20 @@ std::expected<FilledCommand, Refusal> Dispatcher::command_of(const Submission& s
   return *std::move(command);
 }
 
-std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
+void Dispatcher::submit(Submission submission, Answer answer) {
   const Priority priority = submission.priority.value_or(Priority::normal);
+  const auto refused = [&](const Refusal& refusal) {
+    refuse(submission, priority, refusal);
+    answer(std::unexpected(refusal));
+  };
   if (!submission.idempotency_key.empty()) {
-    if (const Task* known = tasks_.find_key(submission.agent, submission.idempotency_key)) {
-      if (known->payload == submission.payload) return known;
-      return std::unexpected(
-          Refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
-                                                   "' was used with another payload by task " + known->id});
-    }
+    if (const Task* known = tasks_.find_key(submission.agent, submission.idempotency_key))
+      return submit_again(*known, submission, std::move(answer));
   }
-  if (auto good = check(submission, priority); !good) {
-    refuse(submission, priority, good.error());
-    return std::unexpected(good.error());
-  }
+  if (auto good = check(submission, priority); !good) return refused(good.error());
   const auto agent = agent_of(submission.agent);
   const auto command = command_of(submission, *agent);
-  if (!command) {
-    refuse(submission, priority, command.error());
-    return std::unexpected(command.error());
-  }
+  if (!command) return refused(command.error());
   const auto breaker = breakers_.try_emplace(agent->name, config_->circuit_breakers).first;
   const auto pass = breaker->second.acquire(loop_.now());
   if (pass.change) {
@@ -214,11 +218,9 @@ std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
   }
   if (!pass.allowed && config_->flags.circuit_breakers && agent->name != command_agent) {
     const auto wait = std::chrono::ceil<std::chrono::seconds>(pass.retry_after);
-    const Refusal refused{Refusal::Code::circuit_open,
-                          "agent '" + agent->name + "' keeps failing; its circuit is open",
-                          std::max(wait, std::chrono::seconds(1))};
-    refuse(submission, priority, refused);
-    return std::unexpected(refused);
+    return refused({Refusal::Code::circuit_open,
+                    "agent '" + agent->name + "' keeps failing; its circuit is open",
+                    std::max(wait, std::chrono::seconds(1))});
   }
   if (governor_.refuses_work()) events_.emit("", Withheld{"reject", {}, governor_.pressure().ratio()});
 
@@ -233,16 +235,21 @@ std::expected<const Task*, Refusal> Dispatcher::submit(Submission submission) {
   fresh.size_class = std::move(submission.size_class);
   fresh.submitted_at = loop_.wall_now();
   fresh.queued_since = loop_.now();
+  fresh.durable = journal_ != nullptr && agent->durability == Durability::full;
   Task& task = tasks_.add(std::move(fresh), loop_.wall_now());
   const auto admission = queue_.push({task.id, task.agent, task.priority}, governor_.skips_heartbeats());
-  events_.emit(task.id, TaskEvent{TaskEvent::Kind::queued, task});
-  if (const auto* accepted = std::get_if<TaskQueue::Accepted>(&admission)) {
-    for (const std::string& id : accepted->evicted) {
-      end_waiting(*tasks_.find(id), TaskState::evicted, FailReason::evicted, "made room for task " + task.id);
-    }
+  const auto* place = std::get_if<TaskQueue::Accepted>(&admission);
+  accept(task, place == nullptr ? std::vector<std::string>() : place->evicted, std::move(answer));
+}
+
+void Dispatcher::submit_again(const Task& known, const Submission& submission, Answer answer) {
+  if (known.payload != submission.payload) {
+    return answer(std::unexpected(
+        Refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
+                                                 "' was used with another payload by task " + known.id}));
   }
-  pump();
-  return &task;
+  if (known.accepted) return answer(&known);
+  unanswered_[known.id].push_back(std::move(answer));
 }
 
 void Dispatcher::refuse(const Submission& submission, Priority priority, const Refusal& refusal) {
@@ -252,7 +259,8 @@ void Dispatcher::refuse(const Submission& submission, Priority priority, const R
 CancelAnswer Dispatcher::cancel(const std::string& task_id, const std::string& reason) {
   Task* task = tasks_.find(task_id);
   if (task == nullptr) return CancelAnswer::not_found;
-  if (is_final(task->state)) return CancelAnswer::already_finished;
+  if (is_final(task->state) || task->ends_as) return CancelAnswer::already_finished;
+  task->cancel_asked = true;
   if (const auto run = runs_.find(task_id); run != runs_.end()) {
     stop_run(run->second, Intent::cancel, reason);
   } else {
@@ -328,13 +336,15 @@ bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
 bool Dispatcher::may_start(const QueuedTask& waiting) {
   if (outranked_by_suspended(waiting.priority)) return false;
   const bool anything_running = !runs_.empty();
-  if (const Task& task = *tasks_.find(waiting.task_id); anything_running && task.not_before > loop_.now()) {
+  Task& task = *tasks_.find(waiting.task_id);
+  if (!task.accepted) return false;
+  if (anything_running && task.not_before > loop_.now()) {
     arm_pump(task.not_before);
     return false;
   }
   if (governor_.allows_start(waiting.priority, anything_running)) return true;
   if (waiting.priority == Priority::heartbeat && governor_.skips_heartbeats()) {
-    if (Task* task = tasks_.find(waiting.task_id)) skip_heartbeat(*task);
+    skip_heartbeat(task);
   }
   return !config_->flags.memory_governance;
 }
@@ -395,7 +405,7 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
                              .alone = alone,
                              .footprint = footprint_of(task),
                              .found = worker->memory()});
-  if (worker->state() == Worker::State::serving) begin(task, *worker);
+  if (worker->state() == Worker::State::serving) begin(runs_.at(task.id));
 }
 
 void Dispatcher::arm_pump(TimePoint when) {

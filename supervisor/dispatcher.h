@@ -25,6 +25,7 @@
 #include "supervisor/memory_curve.h"
 #include "supervisor/monitor.h"
 #include "supervisor/store/footprint_file.h"
+#include "supervisor/store/journal.h"
 #include "supervisor/store/spool.h"
 #include "supervisor/store/task_table.h"
 #include "supervisor/workers/fill_command.h"
@@ -51,7 +52,8 @@ struct Refusal {
     draining,
     invalid_task,
     unknown_agent,
-    key_conflict
+    key_conflict,
+    storage_unavailable
   } code;
   std::string message;
   std::chrono::seconds retry_after{0};  // 0: trying again does not help
@@ -77,8 +79,14 @@ class Dispatcher : public WorkerListener {
   /// this.
   void attach(Monitor& monitor) { monitor_ = &monitor; }
 
-  std::expected<const Task*, Refusal> submit(Submission submission);
+  using Answer = std::function<void(std::expected<const Task*, Refusal>)>;
+  /// Answers once the task is accepted for good, which is at once where nothing has to be written down.
+  void submit(Submission submission, Answer answer);
+  /// Use `when_kept` before anybody is told.
   CancelAnswer cancel(const std::string& task_id, const std::string& reason);
+  /// Calls back when what has become of the task so far would outlive the supervisor; with nullptr if it has
+  /// been dropped by then.
+  void when_kept(const std::string& task_id, std::function<void(const Task*)> then);
   void on_reading(const MemorySnapshot& snapshot);
   void configure(std::shared_ptr<const Config> config);
 
@@ -90,6 +98,11 @@ class Dispatcher : public WorkerListener {
   void kill_workers() { pool_.kill_all(); }
   /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
   void keep_footprints(const std::string& path);
+  /// Tasks are kept in `journal`, and those that were in it go on: what waited waits, what ran runs again, or
+  /// fails where it may run once only. To be called before the loop runs.
+  void keep_tasks(Journal& journal, std::vector<Task> known);
+  /// Every task that the journal has to have.
+  std::vector<const Task*> tasks_to_keep() const;
   /// What all workers together may hold: the budget less the supervisor's reserve.
   void set_workers_total(Bytes total) { grants_.set_total(total); }
   Bytes workers_total() const { return grants_.total(); }
@@ -144,18 +157,25 @@ class Dispatcher : public WorkerListener {
   void worker_gone(Worker& worker, const WorkerEnd& end) override;
 
  private:
+  /// Why a run was stopped, and by which decision.
+  struct Stop {
+    Stop() = default;                 // no aggregate: g++ 12 warns of a `Run{}` otherwise, without reason
+    std::string correlation_id = {};  // of the decision that stopped it
+    std::string chosen_by = {};  // of the first decision against it: a later one may only have hurried it
+    TimePoint decided = {};      // when that was
+    std::string why = {};        // preempt, kill, …
+    Duration reaction = {};      // from the decision to the end of the run
+  };
+
   /// One attempt of a task on a worker.
   struct Run {
     Task& task;
     Worker* worker;
     std::shared_ptr<const AgentConfig> agent;
     Intent intent = Intent::none;
-    bool sent = false;                // TASK went out
-    bool finishing = false;           // its answer is in; only its spooled result is still being written
-    std::string correlation_id = {};  // of the decision that stopped it
-    std::string chosen_by = {};  // of the first decision against it: a later one may only have hurried it
-    TimePoint decided = {};      // when that was
-    std::string why = {};        // of the stop: preempt, kill, …
+    bool sent = false;       // TASK went out
+    bool finishing = false;  // its answer is in; only its spooled result is still being written
+    Stop stop = {};
     TimePoint last_progress = {};
     TimePoint saved = {};   // what it did since then would be lost
     bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that
@@ -173,7 +193,8 @@ class Dispatcher : public WorkerListener {
   };
   /// Memory that was asked for may be awaited so long after its owner's last deadline.
   static constexpr Duration settle{2000};
-  static constexpr Duration idle_grace{1000};  // a worker without a task has nothing to save
+  static constexpr Duration last_writes{5000};  // when all else has ended, the journal has so long
+  static constexpr Duration idle_grace{1000};   // a worker without a task has nothing to save
 
   enum class Step : unsigned char { suspend, preempt, kill };
 
@@ -218,11 +239,14 @@ class Dispatcher : public WorkerListener {
   bool starts_now(const QueuedTask& waiting, Look& look);
   bool may_start(const QueuedTask& waiting);
   void start(const QueuedTask& waiting, const Placement& placement, bool alone);
-  void begin(Task& task, Worker& worker);
+  void begin(Run& run);
+  void send(Run& run);
   void skip_heartbeat(Task& task);
   void arm_pump(TimePoint when);
   void housekeeping();
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
+  void submit_again(const Task& known, const Submission& submission, Answer answer);
+  static Refusal cannot_keep(const std::string& why);
   std::expected<void, Refusal> check(const Submission& submission, Priority priority) const;
   std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
                                                    const AgentConfig& agent) const;
@@ -291,13 +315,25 @@ class Dispatcher : public WorkerListener {
   void end_run(Run& run, Outcome outcome);
   void end_runs(const std::vector<std::string>& tasks, const WorkerEnd& end);
   void conclude(const std::string& task_id, const Outcome& outcome);
-  void finish(Task& task, TaskState state, std::optional<TaskError> error, const Run* stopped = nullptr);
+  /// Puts down how long the decision that stopped it took to have its way.
+  void note_reaction(Run& run);
   /// Tells of what became of a run that was stopped, under the decision that stopped it if there was one.
-  void tell_of_stop(const Run& run, TaskEvent event);
-  void send_back(Task& task, const Run& run, std::string_view why);
+  void tell_of_stop(const Stop& stop, TaskEvent event);
+  void send_back(Run& run, std::string_view why);
   void count_outcome(const Task& task);
   Run* find_run(Worker& worker, const std::string& task_id);
   std::string result_file(const Task& task) const;
+
+  // keeping.cc: what has to outlive the supervisor, and the end of a task, which is told once it does
+  void accept(Task& task, std::vector<std::string> evicted, Answer answer);
+  void accepted(const std::string& task_id, const std::vector<std::string>& evicted);
+  void not_accepted(const std::string& task_id, const std::vector<std::string>& evicted,
+                    const std::string& why);
+  void keep(const Task& task);
+  void finish(Task& task, TaskState state, std::optional<TaskError> error, const Stop* stop = nullptr);
+  void write_end(Task& task, TaskState state, std::optional<TaskError> error);
+  void tell_of_end(Task& task, const Stop* stop);
+  void restore(Task known, std::vector<QueuedTask>& ran);
 
   // drain.cc
   void check_drained();
@@ -309,6 +345,9 @@ class Dispatcher : public WorkerListener {
   Events& events_;
   Monitor* monitor_ = nullptr;
   std::string spool_directory_;
+  Journal* journal_ = nullptr;
+  std::map<std::string, std::vector<Answer>> unanswered_;  // by the task that is being accepted
+  std::size_t settling_ = 0;                               // tasks whose end is being written down
   TaskTable tasks_;
   TaskQueue queue_;
   Governor governor_;

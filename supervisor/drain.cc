@@ -12,7 +12,7 @@ void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&
   if (!draining_since_) {
     draining_since_ = now;
     drain_until_ = now + limit;
-    drain_statistics_.initial = runs_.size() + queue_.depth() + queue_.returned();
+    drain_statistics_.initial = runs_.size() + settling_ + queue_.depth() + queue_.returned();
     drain_statistics_.remaining = drain_statistics_.initial;
     events_.emit("drain", DrainEvent{false, drain_statistics_});
   }
@@ -23,11 +23,11 @@ void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&
 void Dispatcher::check_drained() {
   const TimePoint now = loop_.now();
   const bool out_of_time = now >= drain_until_;
-  const std::size_t unfinished = runs_.size() + queue_.depth() + queue_.returned();
+  const std::size_t unfinished = runs_.size() + settling_ + queue_.depth() + queue_.returned();
   drain_statistics_.remaining = unfinished;
   drain_statistics_.completed = drain_statistics_.initial - std::min(unfinished, drain_statistics_.initial);
   drain_statistics_.duration_seconds = std::chrono::duration<double>(now - *draining_since_).count();
-  if (!runs_.empty() && !out_of_time)
+  if ((!runs_.empty() || settling_ > 0) && !out_of_time)
     return drain_timer_.start(std::chrono::ceil<Duration>(drain_until_ - now));
   std::vector<std::string> running;  // a run that is stopped may leave the map at once
   running.reserve(runs_.size());
@@ -39,6 +39,8 @@ void Dispatcher::check_drained() {
   }
   if (runs_.empty()) pool_.end_all(Duration(1000));
   if (!runs_.empty() || !pool_.workers().empty()) return;
+  const bool writes = journal_ != nullptr && !journal_->is_settled() && journal_->trouble().empty();
+  if (writes && now < drain_until_ + last_writes) return drain_timer_.start(Duration(10));
   if (footprint_file_ != nullptr && !footprint_file_->is_settled())
     return footprint_file_->settle([this] { check_drained(); });
   drain_statistics_.status = out_of_time && unfinished > 0 ? "timed_out" : "completed";

@@ -167,7 +167,7 @@ void Dispatcher::hand_out(Receipt receipt) {
     for (const std::string& id : run->second.worker->tasks()) {
       auto& kept = runs_.at(id).task.receipts;
       if (kept.size() >= most_receipts) kept.erase(kept.begin());
-      kept.push_back({shared});
+      kept.push_back({shared->id, shared});
     }
   }
 }
@@ -331,9 +331,9 @@ void Dispatcher::govern(const std::string& task_id, Step step, double ratio) {
   const auto tasks = worker->tasks();
   for (const std::string& id : tasks) {
     Run& run = runs_.at(id);
-    run.correlation_id = correlation;
-    if (run.chosen_by.empty()) run.chosen_by = correlation;
-    run.decided = now;
+    run.stop.correlation_id = correlation;
+    if (run.stop.chosen_by.empty()) run.stop.chosen_by = correlation;
+    run.stop.decided = now;
     if (!kill) {
       stop_run(run, Intent::preempt, "preempt");
       continue;
@@ -341,7 +341,7 @@ void Dispatcher::govern(const std::string& task_id, Step step, double ratio) {
     run.back_by = now + settle;
     if (run.intent == Intent::none || run.intent == Intent::preempt) {
       run.intent = Intent::budget;
-      run.why = "kill";
+      run.stop.why = "kill";
     }
   }
   if (kill) worker->kill();

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "config/listen_address.h"
 #include "supervisor/backstop.h"
@@ -16,6 +18,7 @@
 #include "supervisor/guardian.h"
 #include "supervisor/options.h"
 #include "supervisor/state_directory.h"
+#include "supervisor/store/sqlite_journal.h"
 #include "supervisor/version.h"
 
 extern char** environ;
@@ -100,6 +103,7 @@ class Supervisor {
   Supervisor(const Options& options, std::shared_ptr<const Config> config, const StateDirectory& state,
              const Token& token, Controller& controller, Bytes machine)
       : options_(options),
+        state_(state),
         config_(std::move(config)),
         controller_(controller),
         machine_(machine),
@@ -125,9 +129,18 @@ class Supervisor {
   }
 
   Result<void> run() {
+    std::vector<Task> known;
+    if (!options_.is_private) {
+      auto opened = SqliteJournal::open(loop_, state_.journal);
+      if (!opened) return std::unexpected(opened.error());
+      journal_ = std::move(opened->journal);
+      journal_->on_lost([this] { return dispatcher_.tasks_to_keep(); });
+      known = std::move(opened->tasks);
+    }
     if (auto started = gateway_.start(); !started) return started;
     backstop_.set(budget_ - reserve());
     monitor_.start();
+    go_on_with(std::move(known));
     {
       const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
       const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
@@ -193,10 +206,27 @@ class Supervisor {
   std::vector<std::string> troubles() const {
     std::vector<std::string> all;
     if (!monitor_.trouble().empty()) all.push_back("memory cannot be read: " + monitor_.trouble());
+    if (journal_ != nullptr && !journal_->trouble().empty())
+      all.push_back("tasks cannot be written down: " + journal_->trouble());
     for (const std::string& one : {dispatcher_.trouble(), backstop_.trouble()}) {
       if (!one.empty()) all.push_back(one);
     }
     return all;
+  }
+
+  /// With what an earlier supervisor of this state directory has left.
+  void go_on_with(std::vector<Task> known) {
+    std::set<std::string> results;
+    for (const Task& task : known) results.insert(task.result.file);
+    sweep_spool(state_.spool, results);
+    if (journal_ == nullptr) return;
+    const auto unfinished =
+        std::ranges::count_if(known, [](const Task& task) { return !is_final(task.state); });
+    if (!known.empty()) {
+      log_info("journal " + state_.journal + ": " + std::to_string(known.size()) + " tasks, " +
+               std::to_string(unfinished) + " of them to go on with");
+    }
+    dispatcher_.keep_tasks(*journal_, std::move(known));
   }
 
   void reload_and_log() {
@@ -242,6 +272,7 @@ class Supervisor {
   }
 
   const Options& options_;
+  const StateDirectory& state_;
   const std::optional<int> usual_nice_ = come_first();
   uv::Loop loop_;
   std::shared_ptr<const Config> config_;
@@ -254,6 +285,7 @@ class Supervisor {
   Metrics metrics_;
   Gateway gateway_;
   Backstop backstop_;
+  std::unique_ptr<SqliteJournal> journal_;  // none where the tasks are to end with their client
   uv::Timer last_words_{loop_, [this] { loop_.stop(); }};
   uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;

@@ -86,12 +86,29 @@ std::string Dispatcher::result_file(const Task& task) const {
          std::to_string(task.preemptions);
 }
 
-void Dispatcher::begin(Task& task, Worker& worker) {
-  Run& run = runs_.at(task.id);
-  const TimePoint now = loop_.now();
+/// That a task which may run once only was begun is on disk before its agent hears of it.
+void Dispatcher::begin(Run& run) {
+  Task& task = run.task;
   task.state = TaskState::running;
-  task.worker_id = worker.id();
+  task.worker_id = run.worker->id();
   task.started_at = loop_.wall_now();
+  if (!task.durable || run.agent->idempotent) {
+    keep(task);
+    return send(run);
+  }
+  journal_->change(task, [this, id = task.id, begin = task.started_at] {
+    const auto found = runs_.find(id);
+    // Its worker may have died meanwhile, and another begun with it.
+    const bool same = found != runs_.end() && found->second.worker != nullptr && !found->second.sent &&
+                      found->second.task.started_at == begin;
+    if (same && found->second.worker->state() == Worker::State::serving) send(found->second);
+  });
+}
+
+void Dispatcher::send(Run& run) {
+  Task& task = run.task;
+  Worker& worker = *run.worker;
+  const TimePoint now = loop_.now();
   task.run_since = now;
   task.waited = std::chrono::duration_cast<Duration>(now - task.queued_since);
   run.sent = true;
@@ -155,10 +172,10 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
   const bool stopping = run.finishing || run.intent != Intent::none;
   if (stopping && intent != Intent::cancel) return;
   run.intent = intent;
-  run.why = std::move(why);
+  run.stop.why = std::move(why);
   if (stopping) return;
   if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
-    return end_run(run, {.ending = Ending::worker_lost, .message = run.why});
+    return end_run(run, {.ending = Ending::worker_lost, .message = run.stop.why});
   }
   resume(*run.worker);  // or it could not hear
   const Duration grace = run.agent->grace;
@@ -166,7 +183,7 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
     run.worker->retire();  // or a free slot would get another task, and its memory would not come back
     run.worker->send(Preempt{run.task.id, grace});
   } else {
-    run.worker->send(Cancel{run.task.id, run.why});
+    run.worker->send(Cancel{run.task.id, run.stop.why});
   }
   const bool hosted = run.agent->protocol == AgentProtocol::exec;
   run.timer->start(hosted ? grace + host_margin : grace);
@@ -179,9 +196,9 @@ void Dispatcher::next_stop_step(Run& run) {
     run.intent = Intent::none;
     run.declined = true;
     run.back_by.reset();
-    run.why.clear();
-    run.correlation_id.clear();
-    run.chosen_by.clear();
+    run.stop.why.clear();
+    run.stop.correlation_id.clear();
+    run.stop.chosen_by.clear();
     return on_deadline(run.task.id);
   }
   Worker& worker = *run.worker;
@@ -207,7 +224,7 @@ void Dispatcher::worker_ready(Worker& worker) {
                WorkerEvent{WorkerEvent::Kind::ready, worker.id(), worker.agent().name, worker.pid()});
   const auto tasks = worker.tasks();
   startable_since_ = loop_.now();
-  for (const std::string& task_id : tasks) begin(runs_.at(task_id).task, worker);
+  for (const std::string& task_id : tasks) begin(runs_.at(task_id));
   end_if_retired(worker);
   pump();  // further slots
   housekeeping();
@@ -294,6 +311,7 @@ void Dispatcher::on_message(Run& run, Checkpoint message) {
   run.last_progress = loop_.now();
   run.saved = run.last_progress;
   run.task.checkpoint = std::move(message.state);
+  keep(run.task);
 }
 
 void Dispatcher::on_message(Run& run, Chunk message) {
@@ -475,25 +493,29 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
       return finish(task, TaskState::completed, {});
     case Verdict::Kind::cancel:
       return finish(task, TaskState::cancelled,
-                    TaskError{FailReason::cancelled, run.why.empty() ? "cancelled" : run.why});
+                    TaskError{FailReason::cancelled, run.stop.why.empty() ? "cancelled" : run.stop.why});
     case Verdict::Kind::send_back:
       task.preemptions += 1;
       task.not_before = loop_.now() + pause_after_preemption(task.preemptions);
-      return send_back(task, run, run.why.empty() ? to_string(verdict.reason) : std::string_view(run.why));
+      return send_back(run,
+                       run.stop.why.empty() ? to_string(verdict.reason) : std::string_view(run.stop.why));
     case Verdict::Kind::retry:
       task.attempt += 1;
-      return send_back(task, run, "retry");
+      return send_back(run, "retry");
     case Verdict::Kind::fail:
       break;
   }
+  if (verdict.reason == FailReason::memory_budget) note_reaction(run);
   std::string message = stop_message(run.intent, task, *run.agent);
   if (message.empty() || verdict.reason == FailReason::memory_cap) message = outcome.message;
   finish(task, TaskState::failed,
          TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal},
-         verdict.reason == FailReason::memory_budget ? &run : nullptr);
+         verdict.reason == FailReason::memory_budget ? &run.stop : nullptr);
 }
 
-void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
+void Dispatcher::send_back(Run& run, std::string_view why) {
+  note_reaction(run);
+  Task& task = run.task;
   task.state = TaskState::queued;
   task.worker_id.clear();
   task.progress.reset();
@@ -501,43 +523,23 @@ void Dispatcher::send_back(Task& task, const Run& run, std::string_view why) {
   task.queued_since = loop_.now();
   queue_.push_returned({task.id, task.agent, task.priority});
   const auto kind = why == "retry" ? TaskEvent::Kind::queued : TaskEvent::Kind::preempted;
-  tell_of_stop(run, TaskEvent{kind, task, why});
+  keep(task);
+  tell_of_stop(run.stop, TaskEvent{kind, task, why});
   if (is_draining()) check_drained();
 }
 
-void Dispatcher::tell_of_stop(const Run& run, TaskEvent event) {
-  const bool decided = !run.correlation_id.empty();
-  if (decided) {
-    event.reaction = std::chrono::duration_cast<Duration>(loop_.now() - run.decided);
-    auto& receipts = run.task.receipts;
-    if (!receipts.empty() && receipts.back().receipt->id == run.correlation_id)
-      receipts.back().reaction = event.reaction;
-  }
-  event.chosen_by = run.chosen_by;
-  events_.emit(decided ? run.correlation_id : run.task.id, event);
+void Dispatcher::note_reaction(Run& run) {
+  if (run.stop.correlation_id.empty()) return;
+  run.stop.reaction = std::chrono::duration_cast<Duration>(loop_.now() - run.stop.decided);
+  auto& receipts = run.task.receipts;
+  if (!receipts.empty() && receipts.back().id == run.stop.correlation_id)
+    receipts.back().reaction = run.stop.reaction;
 }
 
-void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> error, const Run* stopped) {
-  task.state = state;
-  task.error = std::move(error);
-  task.finished_at = loop_.wall_now();
-  task.checkpoint = {};  // it never runs again
-  task.log.text.shrink_to_fit();
-  if (state == TaskState::completed) task.progress = 100;
-  count_outcome(task);
-  learn_footprint(task);
-  static constexpr std::array kinds = {TaskEvent::Kind::completed, TaskEvent::Kind::failed,
-                                       TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
-  const auto kind =
-      kinds.at(static_cast<std::size_t>(state) - static_cast<std::size_t>(TaskState::completed));
-  if (stopped != nullptr) {
-    tell_of_stop(*stopped, TaskEvent{kind, task, stopped->why});
-  } else {
-    events_.emit(task.id, TaskEvent{kind, task});
-  }
-  if (on_log_) on_log_(task);
-  tasks_.finished(task, loop_.wall_now());
-  if (is_draining()) check_drained();
+void Dispatcher::tell_of_stop(const Stop& stop, TaskEvent event) {
+  event.reaction = stop.reaction;
+  event.chosen_by = stop.chosen_by;
+  events_.emit(stop.correlation_id.empty() ? event.task.id : stop.correlation_id, event);
 }
 
 void Dispatcher::count_outcome(const Task& task) {
@@ -621,11 +623,11 @@ void Dispatcher::end_runs(const std::vector<std::string>& tasks, const WorkerEnd
         break;
       case WorkerEnd::Cause::memory_budget:
         if (run.intent == Intent::none) run.intent = Intent::budget;
-        if (run.why.empty()) run.why = "kernel";
+        if (run.stop.why.empty()) run.stop.why = "kernel";
         break;
       case WorkerEnd::Cause::group_lost:  // none of the task's doing
         if (run.intent == Intent::none) run.intent = Intent::bystander;
-        if (run.why.empty()) run.why = "group_lost";
+        if (run.stop.why.empty()) run.stop.why = "group_lost";
         break;
       case WorkerEnd::Cause::protocol_error:
         outcome.ending = Ending::protocol_error;

@@ -83,7 +83,7 @@ Result<void> make_directory(const std::string& path) {
   return {};
 }
 
-/// It is made private and its spool emptied: /var and the like must not be taken for it by mistake.
+/// It is made private and its spool swept: /var and the like must not be taken for it by mistake.
 Result<void> refuse_foreign(const std::string& path) {
   std::error_code error;
   if (!fs::is_directory(path, error) || fs::is_empty(path, error) || error) return {};
@@ -100,7 +100,7 @@ Result<void> refuse_foreign(const std::string& path) {
 }  // namespace
 
 Result<StateDirectory> open_state_directory(const std::string& path) {
-  StateDirectory state{path, "", path + "/spool"};
+  StateDirectory state{path, "", path + "/spool", path + "/journal.db"};
   if (auto own = refuse_foreign(path); !own) return std::unexpected(own.error());
   if (auto made = make_directory(path); !made) return std::unexpected(made.error());
   const auto lock = take_lock(path + "/lock");
@@ -115,10 +115,15 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
       return std::unexpected(written.error());
   }
   state.instance = *instance;
-  std::error_code ignored;
-  fs::remove_all(state.spool, ignored);  // results of tasks that no longer are
   if (auto made = make_directory(state.spool); !made) return std::unexpected(made.error());
   return state;
+}
+
+void sweep_spool(const std::string& spool, const std::set<std::string>& kept) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(spool, ignored)) {
+    if (!kept.contains(entry.path().filename())) fs::remove_all(entry.path(), ignored);
+  }
 }
 
 Result<std::string> read_or_make_token(const std::string& file) {

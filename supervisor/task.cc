@@ -1,5 +1,8 @@
 #include "supervisor/task.h"
 
+#include <nlohmann/json.hpp>
+
+#include "protocol/json_text.h"
 #include "protocol/line_writer.h"
 
 namespace kurultai {
@@ -47,13 +50,21 @@ void TaskLog::append(std::string_view more, std::size_t limit) {
   dropped += cut;
 }
 
+JsonText to_json(const TaskReceipt& one) {
+  if (one.receipt == nullptr) return one.text;
+  nlohmann::json object = to_json(*one.receipt);
+  object["reactionMs"] = one.reaction ? nlohmann::json(one.reaction->count()) : nlohmann::json();
+  return to_text(object);
+}
+
 JsonText to_json(const Task& task) {
   LineWriter out(256 + task.result.inline_json.size());
   out.text("taskId", task.id).text("agent", task.agent).text("priority", to_string(task.priority));
   out.text("state", to_string(task.state)).whole("attempt", task.attempt);
   out.whole("preemptions", task.preemptions).text("submittedAt", to_rfc3339(task.submitted_at));
   time_or_null(out, "startedAt", task.started_at);
-  time_or_null(out, "finishedAt", task.finished_at);
+  const bool ended = !task.ends_as;  // or nobody knows yet
+  time_or_null(out, "finishedAt", ended ? task.finished_at : std::nullopt);
   out.whole("waitMs", task.waited.count()).whole("runMs", task.ran.count());
   text_or_null(out, "workerId", task.worker_id);
   if (task.progress) {
@@ -65,8 +76,10 @@ JsonText to_json(const Task& task) {
   out.whole("peakMemoryBytes", task.peak.count).whole("logBytes", task.log.text.size());
   if (!task.idempotency_key.empty()) out.text("idempotencyKey", task.idempotency_key);
   if (!task.size_class.empty()) out.text("sizeClass", task.size_class);
-  out.raw("error", task.error ? error_text(*task.error) : "null");
-  if (!task.result.file.empty()) {
+  out.raw("error", task.error && ended ? error_text(*task.error) : "null");
+  if (!ended) {
+    out.raw("result", "");
+  } else if (!task.result.file.empty()) {
     out.whole("resultBytes", task.result.bytes);
   } else {
     out.raw("result", task.result.inline_json);  // JSON text already

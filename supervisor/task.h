@@ -41,7 +41,9 @@ struct TaskLog {
 
 /// A decision of the governor over this task, and what came of it.
 struct TaskReceipt {
-  std::shared_ptr<const Receipt> receipt;  // one for all who were chosen together
+  std::string id;                          // of the decision
+  std::shared_ptr<const Receipt> receipt;  // one for all who were chosen together; none: as `text`
+  JsonText text = {};                      // as an earlier supervisor wrote it down
   std::optional<Duration> reaction = {};   // from the decision to the end of the run
 };
 
@@ -56,7 +58,11 @@ struct Task {
   std::string idempotency_key;
   std::string size_class;  // tasks of one need about as much memory; empty: its agent's
 
+  bool durable = false;   // in the journal, as its agent wants it
+  bool accepted = false;  // by now: nobody is told of it before
+
   TaskState state = TaskState::queued;
+  std::optional<TaskState> ends_as;  // its end, with all figures of it, is being written down
   int attempt = 1;
   int preemptions = 0;
   WallTime submitted_at;
@@ -77,6 +83,7 @@ struct Task {
   std::optional<TaskError> error;
   TaskLog log;
   std::vector<TaskReceipt> receipts;  // the newest few, oldest first
+  bool cancel_asked = false;          // that was answered, so it holds whatever happens
   bool skip_counted = false;          // a heartbeat that was passed over is counted once
   int passes = 0;                     // tasks behind it that started while it waited for room
   bool wait_told = false;             // with governance off: that it would have had to wait
@@ -84,5 +91,6 @@ struct Task {
 
 /// The contract's task object, as JSON.
 JsonText to_json(const Task& task);
+JsonText to_json(const TaskReceipt& receipt);
 
 }  // namespace kurultai

@@ -77,6 +77,8 @@ class Gateway {
 
   // routes_tasks.cc
   void post_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void answer_submission(const std::shared_ptr<Exchange>& exchange,
+                         const std::expected<const Task*, Refusal>& task, std::optional<Duration> wait);
   void list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);

@@ -28,6 +28,7 @@ int status_of(Refusal::Code code) {
     case Refusal::Code::memory_pressure:
     case Refusal::Code::circuit_open:
     case Refusal::Code::draining:
+    case Refusal::Code::storage_unavailable:
       return 503;
     case Refusal::Code::invalid_task:
     case Refusal::Code::unknown_agent:
@@ -99,7 +100,15 @@ void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::st
   if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
   auto submission = read_submission(*body);
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
-  const auto task = dispatcher_.submit(std::move(*submission));
+  dispatcher_.submit(std::move(*submission), [this, guard = std::weak_ptr(alive_), exchange,
+                                              wait](const std::expected<const Task*, Refusal>& task) {
+    if (!guard.expired() && exchange->is_open()) answer_submission(exchange, task, wait);
+  });
+}
+
+void Gateway::answer_submission(const std::shared_ptr<Exchange>& exchange,
+                                const std::expected<const Task*, Refusal>& task,
+                                std::optional<Duration> wait) {
   if (!task) {
     const Refusal& refusal = task.error();
     return respond_error(*exchange, status_of(refusal.code), to_string(refusal.code), refusal.message,
@@ -159,7 +168,8 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
     return respond_error(*exchange, 400, "invalid_task", "order: oldest or newest first");
   const std::string agent = request.parameter("agent").value_or("");
   const auto is_wanted = [&](const Task& task) {
-    return (states.empty() || states.contains(task.state)) && (agent.empty() || agent == task.agent);
+    return task.accepted && (states.empty() || states.contains(task.state)) &&
+           (agent.empty() || agent == task.agent);
   };
   const auto found = dispatcher_.tasks().list(
       request.parameter("after").value_or(""), limit, is_wanted,
@@ -183,17 +193,22 @@ void Gateway::get_task(const std::shared_ptr<Exchange>& exchange, const std::str
 }
 
 void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
+  const Task* task = dispatcher_.tasks().find(id);
   switch (dispatcher_.cancel(id, "cancelled by a client")) {
     case CancelAnswer::not_found:
       return respond_error(*exchange, 404, "not_found", "there is no task " + id);
     case CancelAnswer::already_finished:
       return respond_error(
           *exchange, 409, "already_finished",
-          "task " + id + " is already " + std::string(to_string(dispatcher_.tasks().find(id)->state)));
+          "task " + id + " is already " + std::string(to_string(task->ends_as.value_or(task->state))));
     case CancelAnswer::accepted:
       break;
   }
-  respond_json(*exchange, 202, to_json(*dispatcher_.tasks().find(id)));
+  dispatcher_.when_kept(id, [this, guard = std::weak_ptr(alive_), exchange, id](const Task* kept) {
+    if (guard.expired() || !exchange->is_open()) return;
+    if (kept == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+    respond_json(*exchange, 202, to_json(*kept));
+  });
 }
 
 void Gateway::get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id) {

@@ -65,11 +65,7 @@ void Gateway::get_why(const std::shared_ptr<Exchange>& exchange, const std::stri
   const Task* task = dispatcher_.tasks().find(id);
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
   json decisions = json::array();
-  for (const TaskReceipt& one : task->receipts) {
-    json decision = to_json(*one.receipt);
-    decision["reactionMs"] = one.reaction ? json(one.reaction->count()) : json();
-    decisions.push_back(std::move(decision));
-  }
+  for (const TaskReceipt& one : task->receipts) decisions.push_back(json::parse(to_json(one)));
   respond_json(*exchange, 200,
                to_text({{"taskId", task->id},
                         {"agent", task->agent},

@@ -15,10 +15,22 @@ std::uint64_t random_bits() {
   return bits;
 }
 
+constexpr std::string_view alphabet = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: no i, l, o, u
+constexpr int time_digits = 9;
+
 void append_base32(std::string& text, std::uint64_t value, int digits) {
-  static constexpr std::string_view alphabet =
-      "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: no i, l, o, u
   for (int shift = (digits - 1) * 5; shift >= 0; shift -= 5) text += alphabet[(value >> shift) & 31];
+}
+
+/// The milliseconds in an id; 0 for what is none of ours.
+std::uint64_t milliseconds_of(std::string_view id) {
+  std::uint64_t value = 0;
+  for (const char digit : id.substr(0, time_digits)) {
+    const std::size_t at = alphabet.find(digit);
+    if (at == std::string_view::npos) return 0;
+    value = value << 5 | at;
+  }
+  return value;
 }
 
 std::string key_of(const std::string& agent, const std::string& key) { return agent + '\0' + key; }
@@ -27,8 +39,9 @@ std::int64_t held_bytes(const Task& task) {
   const std::size_t error = task.error ? task.error->message.size() + task.error->stack.size() : 0;
   std::size_t receipts = 0;
   for (const TaskReceipt& one : task.receipts) {
-    receipts += sizeof(Receipt) + one.receipt->running.size() * sizeof(Candidate) +
-                one.receipt->memory.size() * sizeof(UsedAt);
+    receipts += sizeof(Receipt) + one.text.size();
+    if (one.receipt == nullptr) continue;
+    receipts += one.receipt->running.size() * sizeof(Candidate) + one.receipt->memory.size() * sizeof(UsedAt);
   }
   return static_cast<std::int64_t>(sizeof(Task) + receipts + task.payload.size() + task.message.size() +
                                    error + task.result.inline_json.size() + task.log.text.size());
@@ -46,18 +59,38 @@ std::string TaskTable::new_id(WallTime now) {
       std::max<std::uint64_t>(static_cast<std::uint64_t>(since) & ((1ULL << 45) - 1), last_id_);
   last_id_ = milliseconds + 1;
   std::string id;
-  append_base32(id, milliseconds, 9);
+  append_base32(id, milliseconds, time_digits);
   append_base32(id, random_bits(), 7);
   return id;
 }
 
 Task& TaskTable::add(Task task, WallTime now) {
   task.id = new_id(now);
+  return keep(std::move(task));
+}
+
+Task& TaskTable::restore(Task task) {
+  last_id_ = std::max(last_id_, milliseconds_of(task.id) + 1);
+  return keep(std::move(task));
+}
+
+Task& TaskTable::keep(Task task) {
   if (!task.idempotency_key.empty()) keys_[key_of(task.agent, task.idempotency_key)] = task.id;
   auto owned = std::make_unique<Task>(std::move(task));
   Task& added = *owned;
   tasks_.emplace(added.id, std::move(owned));
   return added;
+}
+
+void TaskTable::withdraw(const std::string& id) {
+  const auto found = tasks_.find(id);
+  forget_key(*found->second);
+  tasks_.erase(found);
+}
+
+void TaskTable::forget_key(const Task& task) {
+  const auto key = keys_.find(key_of(task.agent, task.idempotency_key));
+  if (key != keys_.end() && key->second == task.id) keys_.erase(key);
 }
 
 Task* TaskTable::find(const std::string& id) {
@@ -96,8 +129,7 @@ void TaskTable::drop_oldest() {
   finished_bytes_ -= oldest.bytes;
   const auto found = tasks_.find(oldest.id);
   dropped_(*found->second);
-  const auto key = keys_.find(key_of(found->second->agent, found->second->idempotency_key));
-  if (key != keys_.end() && key->second == oldest.id) keys_.erase(key);
+  forget_key(*found->second);
   tasks_.erase(found);
 }
 

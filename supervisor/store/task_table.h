@@ -29,6 +29,10 @@ class TaskTable {
   /// Gives the task its id: 16 characters of lower-case base 32 that sort by time (45 bits of milliseconds,
   /// 35 random).
   Task& add(Task task, WallTime now);
+  /// One that was known before, with its id.
+  Task& restore(Task task);
+  /// Takes out a task that was never accepted.
+  void withdraw(const std::string& id);
   Task* find(const std::string& id);
   const Task* find(const std::string& id) const;
   /// The task that was submitted with this key for this agent; nullptr if none is kept.
@@ -54,6 +58,8 @@ class TaskTable {
     WallTime at;
     std::int64_t bytes;
   };
+  Task& keep(Task task);
+  void forget_key(const Task& task);
   void drop_oldest();
   std::string new_id(WallTime now);
 

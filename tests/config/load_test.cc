@@ -190,8 +190,7 @@ TEST_CASE("settings of later versions are unknown keys, not silence") {
     CAPTURE(key);
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
-  for (const std::string key :
-       {"sandbox", "health", "home", "tmp", "on_open", "on_leak", "memory_growth", "durability"}) {
+  for (const std::string key : {"sandbox", "health", "home", "tmp", "on_open", "on_leak", "memory_growth"}) {
     CAPTURE(key);
     CHECK(error_of(agent_text("    command: [x]\n    " + key + ": x\n")).starts_with("f:4:5: unknown key"));
   }

@@ -173,7 +173,7 @@ class Vanishing(Misbehaving):
 
 
 class StoppedThreads:
-    """All threads of a process but its first one, held by ptrace as a kernel holds who waits for a lock."""
+    """Threads of a process, held by ptrace as a kernel holds who waits for a lock: all but its first and that of the journal."""
 
     SEIZE, INTERRUPT, DETACH, ALL_CHILDREN = 0x4206, 0x4207, 17, 0x40000000
 
@@ -181,7 +181,7 @@ class StoppedThreads:
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
         self.libc.ptrace.restype = ctypes.c_long
-        self.threads = [int(name) for name in os.listdir(f"/proc/{pid}/task") if int(name) != pid]
+        self.threads = [int(name) for name in os.listdir(f"/proc/{pid}/task") if int(name) != pid and self.name_of(pid, name) != "journal"]
 
     def __enter__(self):
         held = []
@@ -198,6 +198,11 @@ class StoppedThreads:
     def __exit__(self, *_):
         for thread in self.threads:
             self.call(self.DETACH, thread)
+
+    @staticmethod
+    def name_of(pid, thread):
+        with open(f"/proc/{pid}/task/{thread}/comm", encoding="ascii") as file:
+            return file.read().strip()
 
     def call(self, request, thread):
         if self.libc.ptrace(request, thread, None, None) != 0:

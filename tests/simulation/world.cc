@@ -150,7 +150,9 @@ void World::carry_out(Submission submission) {
     findings_.trace("submit task " + submission.payload + ": " + submission.agent + ", " +
                     std::string(to_string(submission.priority.value_or(Priority::normal))));
   }
-  if (const auto task = dispatcher_->submit(std::move(submission))) submitted_.push_back((*task)->id);
+  dispatcher_->submit(std::move(submission), [this](const auto& task) {
+    if (task) submitted_.push_back((*task)->id);
+  });
 }
 
 void World::carry_out(CancelOne cancel) {

@@ -117,9 +117,13 @@ struct House {
     Submission submission;
     submission.agent = agent;
     submission.priority = priority;
-    auto task = dispatcher->submit(std::move(submission));
-    REQUIRE(task.has_value());
-    return **task;
+    const Task* accepted = nullptr;
+    dispatcher->submit(std::move(submission), [&accepted](const auto& task) {
+      REQUIRE(task.has_value());
+      accepted = *task;
+    });
+    REQUIRE(accepted != nullptr);
+    return *accepted;
   }
 };
 

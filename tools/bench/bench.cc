@@ -1,6 +1,7 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
 // nothing is asserted. Starts a kurultaid of its own from its own directory. Arguments: the figures wanted,
 // of decide, edges, reading, idle, reaction, overshoot and tasks; all without any.
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -123,8 +124,10 @@ KurultaidOptions options() {
               "memory: {budget: 1GiB}\n"
               "workers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
               "circuit_breakers: {failures: 1000}\nagents:\n  noop: {command: [" +
-              self + ", --agent]}\n  true: {protocol: exec, command: [/bin/true]}\n" +
-              "  leak: {protocol: exec, command: [" + self + ", --leak]}\n",
+              self + ", --agent], durability: none}\n  durable: {command: [" + self + ", --agent]}\n" +
+              "  true: {protocol: exec, command: [/bin/true], durability: none}\n  leak: {protocol: exec, "
+              "command: [" +
+              self + ", --leak]}\n",
           .log_file = {}};
 }
 
@@ -154,6 +157,40 @@ void round_trip(const Kurultaid& supervisor, int rounds) {
 }
 
 constexpr int lane_count = 2;  // as many at a time, in both rates
+
+/// Two appends, each on disk before the next: what acceptance and end of a task that is to be kept cost at
+/// least.
+double two_syncs_us(int file) {
+  const std::array<char, 4096> page{};
+  const auto start = Clock::now();
+  for (int i = 0; i < 2; ++i) {
+    if (::write(file, page.data(), page.size()) < 0 || ::fdatasync(file) != 0) give_up("fdatasync");
+  }
+  return microseconds_since(start);
+}
+
+void durable_round_trip(const Kurultaid& supervisor, int rounds) {
+  const std::string path = supervisor.directory() + "/floor";
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) give_up("open " + path);
+  std::vector<double> floor;
+  std::vector<double> ours;
+  Connection connection(supervisor.socket());
+  connection.run("durable");
+  for (int i = 0; i < rounds; ++i) {
+    floor.push_back(two_syncs_us(file));
+    const auto start = Clock::now();
+    connection.run("durable");
+    ours.push_back(microseconds_since(start));
+  }
+  ::close(file);
+  std::printf(
+      "the same, durable                     p50 %6.1f us  p99 %6.1f us   floor (two fdatasync) p50 %6.1f us "
+      "  "
+      "difference %.1f us\n",
+      percentile(ours, 0.5), percentile(ours, 0.99), percentile(floor, 0.5),
+      percentile(ours, 0.5) - percentile(floor, 0.5));
+}
 
 double bare_rate(int count) {
   const auto start = Clock::now();
@@ -204,12 +241,12 @@ void exec_rate(const Kurultaid& supervisor, int count) {
       percentile(ratios, 1));
 }
 
-void resident(const Kurultaid& supervisor) {
+void resident(const Kurultaid& supervisor, const char* when) {
   std::ifstream status("/proc/" + std::to_string(supervisor.pid()) + "/status");
   for (std::string line; std::getline(status, line);) {
     if (line.starts_with("VmRSS:"))
-      std::printf("supervisor with two idle workers      %6.2f MiB resident\n",
-                  std::atof(line.c_str() + 6) / 1024);
+      std::printf("supervisor with two idle workers      %6.2f MiB resident, %s\n",
+                  std::atof(line.c_str() + 6) / 1024, when);
   }
 }
 
@@ -418,10 +455,13 @@ constexpr Figure figures[] = {
     {"tasks",
      [] {
        const Kurultaid supervisor(options());
+       for (const char* agent : {"noop", "durable"}) Connection(supervisor.socket()).run(agent);
+       resident(supervisor, "fresh");
        round_trip(supervisor, 5000);
+       durable_round_trip(supervisor, 1000);
        governance_cost(9, 2000);
        exec_rate(supervisor, 1000);
-       resident(supervisor);
+       resident(supervisor, "after some thousand tasks");
      }},
 };
 

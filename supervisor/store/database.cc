@@ -1,0 +1,129 @@
+#include "supervisor/store/database.h"
+
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace kurultai {
+
+namespace {
+
+/// What SQLite says, and the system's own reason where there is one. `code` is SQLite's.
+std::unexpected<Error> trouble_with(sqlite3* database, const std::string& path) {
+  std::string message = path + ": " + sqlite3_errmsg(database);
+  if (const int code = sqlite3_system_errno(database); code != 0)
+    message += " (" + std::string(std::strerror(code)) + ")";
+  return failure(std::move(message), sqlite3_errcode(database));
+}
+
+struct Identity {
+  std::uint64_t device, inode;
+};
+
+std::optional<Identity> identity_of(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return Identity{status.st_dev, status.st_ino};
+}
+
+}  // namespace
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
+void Database::Close::operator()(sqlite3* database) const noexcept { sqlite3_close_v2(database); }
+
+Statement& Statement::bind(int parameter, std::string_view text) {
+  // A view of nothing has no address, which SQLite takes for NULL.
+  sqlite3_bind_text64(statement_.get(), parameter + 1, text.empty() ? "" : text.data(), text.size(),
+                      SQLITE_TRANSIENT, SQLITE_UTF8);
+  return *this;
+}
+
+Statement& Statement::bind(int parameter, std::int64_t number) {
+  sqlite3_bind_int64(statement_.get(), parameter + 1, number);
+  return *this;
+}
+
+Statement& Statement::bind(int parameter, double number) {
+  sqlite3_bind_double(statement_.get(), parameter + 1, number);
+  return *this;
+}
+
+Statement& Statement::bind_null(int parameter) {
+  sqlite3_bind_null(statement_.get(), parameter + 1);
+  return *this;
+}
+
+Result<void> Statement::run() {
+  const int status = sqlite3_step(statement_.get());
+  Result<void> result;
+  if (status != SQLITE_DONE && status != SQLITE_ROW)
+    result = trouble_with(sqlite3_db_handle(statement_.get()), path_);
+  sqlite3_reset(statement_.get());
+  sqlite3_clear_bindings(statement_.get());
+  return result;
+}
+
+Result<bool> Statement::step() {
+  const int status = sqlite3_step(statement_.get());
+  if (status == SQLITE_ROW) return true;
+  if (status == SQLITE_DONE) return false;
+  return trouble_with(sqlite3_db_handle(statement_.get()), path_);
+}
+
+std::string Statement::text(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_.get(), column));
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
+  return bytes == nullptr ? std::string() : std::string(bytes, size);
+}
+
+std::int64_t Statement::number(int column) const { return sqlite3_column_int64(statement_.get(), column); }
+double Statement::real(int column) const { return sqlite3_column_double(statement_.get(), column); }
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+Result<Database> Database::open(const std::string& path) {
+  sqlite3* raw = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  const int status = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  Database database(raw, path);  // there also when it could not be opened
+  if (raw == nullptr) return failure(path + ": no memory to open it");
+  if (status != SQLITE_OK) return trouble_with(raw, path);
+  if (sqlite3_db_readonly(raw, "main") == 1) return failure(path + ": cannot be written", EACCES);
+  if (const auto identity = identity_of(path)) {
+    database.device_ = identity->device;
+    database.inode_ = identity->inode;
+  }
+  return database;
+}
+
+Result<void> Database::execute(const char* sql) {
+  if (sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  return trouble_with(database_.get(), path_);
+}
+
+Result<Statement> Database::prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int status = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
+                                        SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (status != SQLITE_OK) return trouble_with(database_.get(), path_);
+  return Statement(statement, path_);
+}
+
+Result<std::int64_t> Database::number(const char* sql) {
+  auto statement = prepare(sql);
+  if (!statement) return std::unexpected(statement.error());
+  const auto row = statement->step();
+  if (!row) return std::unexpected(row.error());
+  if (!*row) return failure(path_ + ": '" + sql + "' gave nothing");
+  return statement->number(0);
+}
+
+bool Database::is_in_place() const {
+  const auto identity = identity_of(path_);
+  return identity && identity->device == device_ && identity->inode == inode_;
+}
+
+}  // namespace kurultai

@@ -1,0 +1,234 @@
+#include "supervisor/store/sqlite_journal.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "supervisor/store/task_rows.h"
+
+namespace kurultai {
+
+namespace {
+
+constexpr Duration retry_pause{1000};
+constexpr Duration patience{20};  // with what nobody waits for
+
+/// One process uses the file, so no memory has to be shared for it (EXCLUSIVE).
+constexpr const char* pragmas =
+    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024;";
+
+Result<void> sync_path(const std::string& path, int flags) {
+  const int fd = ::open(path.c_str(), flags | O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? Result<void>{} : system_failure("open " + path, errno);
+  const bool synced = ::fsync(fd) == 0;
+  const int code = errno;
+  ::close(fd);
+  return synced ? Result<void>{} : system_failure("fsync " + path, code);
+}
+
+/// The file and its name.
+Result<void> sync_result(const std::string& path) {
+  if (auto synced = sync_path(path, 0); !synced) return synced;
+  return sync_path(path.substr(0, path.rfind('/')), O_DIRECTORY);
+}
+
+}  // namespace
+
+struct SqliteJournal::Change {
+  enum class Kind : unsigned char { accept, change, forget } kind;
+  std::string id;
+  std::vector<SubmittedRow> submitted;  // at most one, except where the whole file is written anew
+  std::vector<ProgressRow> progress;
+  std::string result;  // to be on disk before
+  std::function<void(Result<void>)> accepted = {};
+  std::vector<std::function<void()>> done = {};
+};
+
+/// What the thread uses. Given to it for one job at a time.
+struct SqliteJournal::Writer {
+  std::string path;
+  std::optional<Database> database;
+  std::optional<TaskRows> rows;
+  bool lost = false;  // the file had to be made anew: nothing was written yet
+
+  Result<void> open() {
+    auto opened = Database::open(path);
+    if (!opened) return std::unexpected(opened.error());
+    if (auto set = opened->execute(pragmas); !set) return set;
+    auto prepared = TaskRows::open(*opened);
+    if (!prepared) return std::unexpected(prepared.error());
+    database.emplace(*std::move(opened));
+    rows.emplace(*std::move(prepared));
+    return {};
+  }
+
+  void close() {
+    rows.reset();
+    database.reset();
+  }
+
+  Result<void> apply(const Change& change) {
+    if (change.kind == Change::Kind::forget) return rows->remove(change.id);
+    for (const SubmittedRow& row : change.submitted) {
+      if (auto inserted = rows->insert(row); !inserted) return inserted;
+    }
+    for (const ProgressRow& row : change.progress) {
+      if (auto replaced = rows->replace(row); !replaced) return replaced;
+    }
+    return {};
+  }
+
+  Result<void> commit(const std::vector<Change>& batch) {
+    if (auto begun = database->execute("BEGIN IMMEDIATE"); !begun) return begun;
+    for (const Change& change : batch) {
+      if (auto applied = apply(change); !applied) return applied;
+    }
+    return database->execute("COMMIT");
+  }
+
+  /// After a failure the file is opened anew for the next: what a failed commit left is unknown.
+  Result<void> write(const std::vector<Change>& batch) {
+    lost = false;
+    if (database && !database->is_in_place()) close();
+    if (!database) {
+      if (auto opened = open(); !opened) return opened;
+      if (rows->are_new()) {
+        lost = true;
+        return failure(path + ": somebody removed it");
+      }
+    }
+    for (const Change& change : batch) {
+      if (change.result.empty()) continue;
+      if (auto synced = sync_result(change.result); !synced) return synced;
+    }
+    auto committed = commit(batch);
+    if (!committed) close();
+    return committed;
+  }
+};
+
+Result<SqliteJournal::Opened> SqliteJournal::open(uv::Loop& loop, const std::string& path) {
+  auto writer = std::make_shared<Writer>();
+  writer->path = path;
+  const auto hopeless = [&path](const Error& error) {
+    const std::string what = error.message.starts_with(path) ? error.message : path + ": " + error.message;
+    return failure("journal " + what + "; move it away to start with an empty one", error.code);
+  };
+  if (auto opened = writer->open(); !opened) return hopeless(opened.error());
+  auto tasks = TaskRows::load(*writer->database);
+  if (!tasks) return hopeless(tasks.error());
+  return Opened{std::unique_ptr<SqliteJournal>(new SqliteJournal(loop, std::move(writer))),
+                *std::move(tasks)};
+}
+
+SqliteJournal::SqliteJournal(uv::Loop& loop, std::shared_ptr<Writer> writer)
+    : loop_(loop),
+      writer_(std::move(writer)),
+      later_(loop,
+             [this] {
+               if (!is_writing_ && !waiting_.empty()) write();
+             }),
+      thread_(loop, "journal") {}
+
+SqliteJournal::~SqliteJournal() = default;
+
+void SqliteJournal::accept(const Task& task, const std::vector<const Task*>& evicted,
+                           std::function<void(Result<void>)> done) {
+  if (!trouble_.empty()) {
+    return uv::defer(loop_, [done = std::move(done), why = trouble_] { done(failure(why)); });
+  }
+  Change change{Change::Kind::accept, task.id, {submitted_row(task)}, {}, {}};
+  for (const Task* one : evicted) change.progress.push_back(progress_row(*one));
+  change.accepted = std::move(done);
+  put(std::move(change), true);
+}
+
+void SqliteJournal::change(const Task& task, std::function<void()> done) {
+  Change change{Change::Kind::change, task.id, {}, {progress_row(task)}, {}};
+  if (task.ends_as) change.result = task.result.file;
+  const bool awaited = static_cast<bool>(done);
+  if (awaited) change.done.push_back(std::move(done));
+  put(std::move(change), awaited);
+}
+
+void SqliteJournal::forget(const Task& task) { put({Change::Kind::forget, task.id, {}, {}, {}}, false); }
+
+void SqliteJournal::append(Change change) {
+  if (change.kind == Change::Kind::change) {
+    const auto [at, fresh] = changes_.try_emplace(change.id, waiting_.size());
+    if (!fresh) {  // an agent may leave checkpoints faster than the disk takes them
+      Change& older = waiting_[at->second];
+      if (!change.submitted.empty()) older.submitted = std::move(change.submitted);
+      older.progress = std::move(change.progress);
+      older.result = std::move(change.result);
+      std::ranges::move(change.done, std::back_inserter(older.done));
+      return;
+    }
+  }
+  waiting_.push_back(std::move(change));
+}
+
+void SqliteJournal::put(Change change, bool awaited) {
+  append(std::move(change));
+  awaited_ = awaited_ || awaited;
+  if (!is_writing_ && trouble_.empty()) write_when_due();
+}
+
+void SqliteJournal::write_when_due() {
+  if (awaited_) return write();
+  if (!later_.is_running()) later_.start(patience);
+}
+
+void SqliteJournal::write() {
+  is_writing_ = true;
+  awaited_ = false;
+  later_.stop();
+  auto batch = std::make_shared<std::vector<Change>>(std::exchange(waiting_, {}));
+  changes_.clear();
+  auto outcome = std::make_shared<Result<void>>();
+  thread_.run([writer = writer_, batch, outcome] { *outcome = writer->write(*batch); },
+              [this, batch, outcome] { written(*batch, *outcome, writer_->lost); });
+}
+
+void SqliteJournal::written(std::vector<Change>& batch, const Result<void>& outcome, bool lost) {
+  if (outcome) {
+    trouble_.clear();
+  } else {
+    trouble_ = outcome.error().message;
+    // Kept for the next time, in their order; what was not accepted is undone, in case it is there.
+    auto later = std::exchange(waiting_, {});
+    changes_.clear();
+    if (lost && all_) {
+      Change everything{Change::Kind::change, "", {}, {}, {}};
+      for (const Task* task : all_()) {
+        everything.submitted.push_back(submitted_row(*task));
+        everything.progress.push_back(progress_row(*task));
+      }
+      waiting_.push_back(std::move(everything));
+    }
+    for (Change& change : batch) {
+      if (change.kind == Change::Kind::accept) {
+        append({Change::Kind::forget, change.id, {}, {}, {}});
+      } else {
+        append(std::move(change));
+      }
+    }
+    for (Change& change : later) append(std::move(change));
+    later_.start(lost ? Duration(0) : retry_pause);
+  }
+  for (Change& change : batch) {
+    if (change.accepted) change.accepted(outcome);
+    for (const auto& done : change.done) {
+      if (outcome) done();
+    }
+  }
+  is_writing_ = false;  // only now: what they put down shares the next commit
+  if (outcome && !waiting_.empty()) write_when_due();
+}
+
+}  // namespace kurultai
