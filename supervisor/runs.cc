@@ -174,7 +174,7 @@ void Dispatcher::stop_run(Run& run, Intent intent, std::string why) {
   run.intent = intent;
   run.stop.why = std::move(why);
   if (stopping) return;
-  if (!run.sent) {  // its worker is still starting: the task leaves, the worker stays
+  if (!run.sent) {  // its worker is still starting, or its start being written down: the worker stays
     return end_run(run, {.ending = Ending::worker_lost, .message = run.stop.why});
   }
   resume(*run.worker);  // or it could not hear

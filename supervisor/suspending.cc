@@ -27,11 +27,12 @@ void Dispatcher::mark_suspendable(std::vector<Candidate>& running, double ratio)
   for (Candidate& candidate : running) {
     const Worker& worker = *runs_.at(candidate.task_id).worker;
     const bool stands = worker.state() == Worker::State::serving && !worker.is_suspended();
-    candidate.suspendable = stands && worker.agent().suspendable &&
-                            std::ranges::all_of(worker.tasks(), [&](const std::string& id) {
-                              const Run& run = runs_.at(id);
-                              return run.intent == Intent::none && !run.finishing && now >= run.suspend_after;
-                            });
+    candidate.suspendable =
+        stands && worker.agent().suspendable &&
+        std::ranges::all_of(worker.tasks(), [&](const std::string& id) {
+          const Run& run = runs_.at(id);
+          return run.sent && run.intent == Intent::none && !run.finishing && now >= run.suspend_after;
+        });
   }
   fit_into_swap(running, swap);
 }
