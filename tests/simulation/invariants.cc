@@ -50,7 +50,7 @@ void Invariants::depth() {
 void Invariants::priority() {
   std::vector<const Fate*> now;
   at_.dispatcher.queue().find_first([&](const QueuedTask& waiting) {
-    now.push_back(at_.ledger.find(waiting.task_id));
+    if (const Fate* fate = at_.ledger.find(waiting.task_id)) now.push_back(fate);  // else not accepted yet
     return false;
   });
   check_passed(waiting_, now);
@@ -62,7 +62,7 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
   const auto waits = [&](const Fate* fate) { return std::ranges::find(now, fate) != now.end(); };
   for (std::size_t i = 0; i < before.size(); ++i) {
     const Fate* started = before[i];
-    if (!started->is_open() || waits(started)) continue;
+    if (!started->is_open() || waits(started) || is_ending(*started)) continue;
     if (standstill_.outranks(started->priority)) {
       findings_.violated(
           "priority",
@@ -78,6 +78,12 @@ void Invariants::check_passed(const std::vector<const Fate*>& before, const std:
                                          ", which waited in front of it");
     }
   }
+}
+
+/// It has left the queue, and its end is being written down.
+bool Invariants::is_ending(const Fate& fate) const {
+  const Task* task = at_.dispatcher.tasks().find(fate.id);
+  return task != nullptr && task->ends_as.has_value();
 }
 
 // Above the lines only what is worth it is added, or the first of all.
@@ -106,7 +112,7 @@ void Invariants::spawned() {
 // it is there before anybody starts.
 void Invariants::check_returned(const std::vector<const Fate*>& now) {
   for (const Fate* again : at_.ledger.returned()) {
-    if (!again->is_open() || std::ranges::find(now, again) != now.end()) continue;
+    if (!again->is_open() || std::ranges::find(now, again) != now.end() || is_ending(*again)) continue;
     for (const Fate* passed : now) {
       if (passed->priority >= again->priority || may_be_passed(*passed, *again)) continue;
       findings_.violated("priority", name(again->id) + " came back and was given a worker before " +
@@ -153,7 +159,10 @@ bool Invariants::may_be_passed(const Fate& waiting, const Fate& started) const {
 // Every open task is in exactly one place, and is shown as what it is.
 void Invariants::no_lost_task() {
   std::map<std::string, int> places;
-  for (const Fate* fate : waiting_) places[fate->id] += 1;
+  at_.dispatcher.queue().find_first([&](const QueuedTask& waiting) {
+    if (at_.ledger.find(waiting.task_id) != nullptr) places[waiting.task_id] += 1;
+    return false;
+  });
   for (const auto& worker : at_.dispatcher.pool().workers()) {
     for (const std::string& id : worker->tasks()) places[id] += 1;
   }
@@ -166,6 +175,8 @@ void Invariants::no_lost_task() {
     const Task* task = at_.dispatcher.tasks().find(id);
     if (task == nullptr) {
       findings_.violated("no lost task", name(id) + " is no longer known");
+    } else if (task->ends_as) {  // it is being written down
+      continue;
     } else if (!places.contains(id)) {
       findings_.violated("no lost task",
                          name(id) + " is " + std::string(to_string(task->state)) + " and nowhere");

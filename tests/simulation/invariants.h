@@ -87,6 +87,7 @@ class Invariants {
   void await(const Receipt& receipt, const std::vector<std::string>& workers);
   std::string groups() const;
   std::string names_of_awaited() const;
+  bool is_ending(const Fate& fate) const;
   bool may_be_passed(const Fate& waiting, const Fate& started) const;
   void check_passed(const std::vector<const Fate*>& before, const std::vector<const Fate*>& now);
   void check_returned(const std::vector<const Fate*>& now);

@@ -172,6 +172,8 @@ Setting setting_of(std::uint64_t seed) {
   setting.drains_at_once = dice.one_in(4);
   setting.drain_limit = Duration(dice.between(0, 5000));
   setting.hurries = dice.one_in(4);
+  setting.has_disk = dice.one_in(3);
+  setting.disk_fails = dice.one_in(2);
   return setting;
 }
 

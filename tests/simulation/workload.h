@@ -32,7 +32,9 @@ struct Setting {
   Duration longest_gap{};       // between two actions
   bool drains_at_once = false;  // at the end of the actions, with work under way
   Duration drain_limit{};
-  bool hurries = false;  // and kills the workers when that takes long
+  bool has_disk = false;    // tasks are written down,
+  bool disk_fails = false;  // not always
+  bool hurries = false;     // and kills the workers when that takes long
 };
 Setting setting_of(std::uint64_t seed);
 

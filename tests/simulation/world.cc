@@ -57,6 +57,12 @@ World::World(const Plan& plan, bool traces)
   ledger_.configure(config_);
   dispatcher_ = std::make_unique<Dispatcher>(loop_, config_, kernel_, events_, pool_settings(),
                                              "/nonexistent/kurultai-simulation");
+  if (setting_.has_disk) {
+    constexpr std::uint64_t of_disk = 11;
+    disk_ = std::make_unique<Disk>(raw_, Dice(seed_for(plan.seed, of_disk, 0)),
+                                   setting_.disk_fails && !plan.calm);
+    dispatcher_->keep_tasks(*disk_, {});
+  }
   invariants_ = std::make_unique<Invariants>(findings_, Scene{raw_, *dispatcher_, kernel_, ledger_});
   monitor_ = std::make_unique<Monitor>(
       loop_, kernel_,
@@ -126,6 +132,7 @@ void World::close() {
   invariants_.reset();
   monitor_.reset();
   dispatcher_.reset();
+  disk_.reset();
 }
 
 void World::plan_action() {
@@ -159,7 +166,7 @@ void World::carry_out(CancelOne cancel) {
   if (submitted_.size() <= cancel.back) return;
   const std::string& id = submitted_[submitted_.size() - 1 - cancel.back];
   const Task* task = dispatcher_->tasks().find(id);
-  if (task == nullptr || is_final(task->state)) return;
+  if (task == nullptr || is_final(task->state) || task->ends_as) return;
   if (findings_.traces()) findings_.trace("cancel task " + task->payload);
   ledger_.cancelled(id);
   if (dispatcher_->cancel(id, "simulated") != CancelAnswer::accepted) {
@@ -211,8 +218,21 @@ Result<Launched> World::launch(const uv::SpawnOptions& options) {
   return launched;
 }
 
+// Nobody is told of what could still be lost.
+void World::is_on_disk(const TaskEvent& event) {
+  const bool accepted = event.kind == TaskEvent::Kind::queued && event.why.empty();
+  if (disk_ == nullptr || (!accepted && !is_final(event.task.state))) return;
+  const TaskState* kept = disk_->state_of(event.task.id);
+  if (kept == nullptr || (is_final(event.task.state) && *kept != event.task.state)) {
+    findings_.violated("no lost task", "task " + event.task.payload + " was said to be " +
+                                           std::string(to_string(event.task.state)) +
+                                           " before that was kept");
+  }
+}
+
 void World::told(const Event& event) {
   ledger_.on_event(event);
+  if (const auto* task = std::get_if<TaskEvent>(&event.body)) is_on_disk(*task);
   if (invariants_ == nullptr) return;
   const auto* worker = std::get_if<WorkerEvent>(&event.body);
   if (worker != nullptr && worker->kind == WorkerEvent::Kind::spawned) invariants_->spawned();
@@ -227,6 +247,10 @@ Onlooker::Part World::task_came(const Child& child, const TaskMessage& task) {
   const std::uint64_t run = ledger_.task_came(child.identity().worker, task.task_id, task.attempt);
   const Fate* fate = ledger_.find(task.task_id);
   if (fate == nullptr) return {};
+  const TaskState* kept = disk_ == nullptr ? nullptr : disk_->state_of(task.task_id);
+  if (disk_ != nullptr && !fate->idempotent && (kept == nullptr || *kept != TaskState::running)) {
+    findings_.violated("no lost task", "a task that may run once only began before that was kept");
+  }
   if (findings_.traces()) {
     findings_.trace(child.identity().worker + " got task " + std::to_string(fate->number) + ", run " +
                     std::to_string(run));

@@ -13,6 +13,7 @@
 #include "supervisor/dispatcher.h"
 #include "supervisor/monitor.h"
 #include "tests/simulation/child.h"
+#include "tests/simulation/disk.h"
 #include "tests/simulation/findings.h"
 #include "tests/simulation/invariants.h"
 #include "tests/simulation/kernel.h"
@@ -55,6 +56,7 @@ class World : public Onlooker {
 
   Result<Launched> launch(const uv::SpawnOptions& options);
   void told(const Event& event);
+  void is_on_disk(const TaskEvent& event);
   void plan_action();
   void act(std::size_t number);
   void carry_out(Submission submission);
@@ -77,6 +79,7 @@ class World : public Onlooker {
   std::map<int, std::unique_ptr<Child>> children_;
   int last_pid_ = 1000;
   Events events_;
+  std::unique_ptr<Disk> disk_;
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<Invariants> invariants_;
