@@ -333,7 +333,7 @@ class Dispatcher : public WorkerListener {
   void finish(Task& task, TaskState state, std::optional<TaskError> error, const Stop* stop = nullptr);
   void write_end(Task& task, TaskState state, std::optional<TaskError> error);
   void tell_of_end(Task& task, const Stop* stop);
-  void restore(Task known, std::vector<QueuedTask>& ran);
+  void go_on_with(Task& task, std::vector<QueuedTask>& ran);
 
   // drain.cc
   void check_drained();

@@ -123,18 +123,27 @@ std::vector<const Task*> Dispatcher::tasks_to_keep() const {
 
 void Dispatcher::keep_tasks(Journal& journal, std::vector<Task> known) {
   journal_ = &journal;
+  std::vector<const Task*> ended;  // the oldest end is forgotten first
   std::vector<QueuedTask> ran;
-  for (Task& task : known) restore(std::move(task), ran);
+  for (Task& one : known) {
+    if (!one.result.file.empty()) one.result.file = spool_directory_ + "/" + one.result.file;
+    Task& task = tasks_.restore(std::move(one));
+    if (is_final(task.state)) {
+      ended.push_back(&task);
+    } else {
+      go_on_with(task, ran);
+    }
+  }
+  const auto end_of = [](const Task* task) { return task->finished_at.value_or(task->submitted_at); };
+  std::ranges::sort(ended, {}, end_of);
+  for (const Task* task : ended) tasks_.finished(*task, end_of(task));
   for (QueuedTask& task : ran | std::views::reverse) queue_.push_returned(std::move(task));  // in their order
   housekeeping();
   pump();
 }
 
 /// Tasks that an earlier supervisor had begun are added to `ran`.
-void Dispatcher::restore(Task known, std::vector<QueuedTask>& ran) {
-  if (!known.result.file.empty()) known.result.file = spool_directory_ + "/" + known.result.file;
-  Task& task = tasks_.restore(std::move(known));
-  if (is_final(task.state)) return tasks_.finished(task, *task.finished_at);
+void Dispatcher::go_on_with(Task& task, std::vector<QueuedTask>& ran) {
   const bool was_begun = task.state != TaskState::queued;
   const auto agent = agent_of(task.agent);
   task.queued_since = loop_.now();
