@@ -152,15 +152,10 @@ Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
 }
 
 std::expected<pid_t, Mishap> spawn(const Launch& launch, int in, int out, const std::vector<char*>& argv) {
-  // execvp keeps a path and, for a script without `#!`, a copy of argv on the stack. Pages never touched cost
-  // nothing, and those that are stay for the next command.
-  static std::unique_ptr<char[]> stack;
-  static std::size_t room = 0;
-  const std::size_t size = std::size_t{128} * 1024 + argv.size() * sizeof(char*);
-  if (room < size) {
-    stack.reset(new char[size]);
-    room = size;
-  }
+  // execvp keeps a path and, for a script without `#!`, a copy of argv on the stack. Small enough for the
+  // heap: from 128 KiB on it would be mapped and unmapped for each command.
+  const std::size_t size = std::size_t{64} * 1024 + argv.size() * sizeof(char*);
+  const std::unique_ptr<char[]> stack(new char[size]);
   char* const top = stack.get() + (size & ~std::size_t{15});
   Child child{launch, ::getpid(), in, out, argv.data(), {}};
   const pid_t pid = ::clone(run_child, top, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
