@@ -30,6 +30,8 @@ std::optional<Identity> identity_of(const std::string& path) {
 
 }  // namespace
 
+bool is_lack_of_room(const Error& error) { return (error.code & 0xff) == SQLITE_FULL; }
+
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
 void Database::Close::operator()(sqlite3* database) const noexcept { sqlite3_close_v2(database); }
 

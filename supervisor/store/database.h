@@ -47,6 +47,9 @@ class Statement {
   std::string path_;
 };
 
+/// Of an error of the classes here: the disk was full.
+bool is_lack_of_room(const Error& error);
+
 class Database {
  public:
   /// Opens or makes the file.
