@@ -47,12 +47,12 @@ void Disk::write() {
                          if (fails) {
                            failed(std::move(batch));
                          } else {
-                           written(std::move(batch));
+                           written(batch);
                          }
                        });
 }
 
-void Disk::written(std::vector<Change> batch) {
+void Disk::written(const std::vector<Change>& batch) {
   trouble_.clear();
   for (const Change& change : batch) land(change);
   const std::weak_ptr guard(alive_);

@@ -41,7 +41,7 @@ class Disk : public Journal {
   static Row row_of(const Task& task) { return {task.id, task.ends_as.value_or(task.state)}; }
   void put(Change change);
   void write();
-  void written(std::vector<Change> batch);
+  void written(const std::vector<Change>& batch);
   void failed(std::vector<Change> batch);
   void land(const Change& change);
 
