@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "supervisor/event_log.h"
 #include "supervisor/store/task_rows.h"
 
 namespace kurultai {
@@ -199,8 +200,10 @@ void SqliteJournal::write() {
 
 void SqliteJournal::written(std::vector<Change>& batch, const Result<void>& outcome, bool lost) {
   if (outcome) {
+    if (!trouble_.empty()) log_info("tasks can be written down again");
     trouble_.clear();
   } else {
+    if (trouble_.empty()) log_error("tasks cannot be written down: " + outcome.error().message);
     trouble_ = outcome.error().message;
     // Kept for the next time, in their order; what was not accepted is undone, in case it is there.
     auto later = std::exchange(waiting_, {});

@@ -410,6 +410,8 @@ class FullDisk(Kept):
         self.assertEqual(daemon.wait_state(waits, "completed")["result"]["payload"], "waits")
         wait_until(lambda: daemon.get("/health").json["status"] == "ok", "it is well again", 20)
         self.assertEqual(daemon.run("echo", 1)["state"], "completed")
+        for line in ("tasks cannot be written down: ", "tasks can be written down again"):
+            self.assertEqual(daemon.log_text().count(line), 1, "said once")
         daemon = self.again(daemon)
         for task in (first, waits):
             self.assertEqual(daemon.task(task)["state"], "completed")
