@@ -69,6 +69,10 @@ class Kept(E2E):
     def start(self, configuration=None, **kw):
         return self.daemon(configuration or config(), directory=self.directory, **kw)
 
+    def _close(self, daemon):
+        self.open_gate()  # a drain would wait for who stands before it
+        super()._close(daemon)
+
     def again(self, daemon, **kw):
         daemon.kill()
         return self.start(**kw)
@@ -236,7 +240,8 @@ class KilledSupervisor(Kept):
 
     def test_receipts_are_kept(self):
         agents = {"gated": agent(GATED), "echo": agent(ECHO)}
-        small = config(agents, admission="cap", memory={"budget": "300MiB"}, workers={"max": 2, "memory_limit": "200MiB", "memory_warning": "200MiB"})
+        # One fits below the preempt threshold beside a supervisor of 75 MiB (a sanitized one), two do not.
+        small = config(agents, admission="cap", memory={"budget": "460MiB"}, workers={"max": 2, "memory_limit": "300MiB", "memory_warning": "300MiB"})
         daemon = self.start(small)
         low = self.gated(daemon, priority="low")
         self.begun(daemon, low)
