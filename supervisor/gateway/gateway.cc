@@ -165,7 +165,10 @@ bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
   const bool own_origin =
       origin.empty() ||
       is_own_host(origin.substr(std::min(origin.find("://") + 3, origin.size())), settings_.listen);
-  if (!is_own_host(request.header("host"), settings_.listen) || !own_origin) {
+  // No Host is HTTP/1.0, which no browser speaks.
+  const bool own_host =
+      request.header("host").empty() || is_own_host(request.header("host"), settings_.listen);
+  if (!own_host || !own_origin) {
     respond_error(*exchange, 403, "forbidden",
                   "requests for another host or from another site's page are refused");
     return false;

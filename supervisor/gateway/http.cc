@@ -4,49 +4,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
-#include "protocol/json_text.h"
+#include "supervisor/gateway/request_rules.h"
 
 namespace kurultai {
-
-namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-std::string percent_decoded(std::string_view text, bool plus_is_space) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-    if (low >= 0) {
-      decoded += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      decoded += plus_is_space && text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return decoded;
-}
-
-std::map<std::string, std::string> parse_query(std::string_view text) {
-  std::map<std::string, std::string> query;
-  while (!text.empty()) {
-    const std::string_view pair = text.substr(0, text.find('&'));
-    text.remove_prefix(std::min(pair.size() + 1, text.size()));
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    query[percent_decoded(pair.substr(0, equals), true)] =
-        percent_decoded(pair.substr(std::min(equals + 1, pair.size())), true);
-  }
-  return query;
-}
-
-}  // namespace
 
 std::string_view status_text(int status) {
   switch (status) {
@@ -72,6 +34,8 @@ std::string_view status_text(int status) {
       return "Conflict";
     case 413:
       return "Content Too Large";
+    case 417:
+      return "Expectation Failed";
     case 422:
       return "Unprocessable Content";
     case 429:
@@ -100,102 +64,172 @@ std::optional<std::string> HttpRequest::parameter(const std::string& name) const
   return found->second;
 }
 
-/// llhttp with its callbacks, and the request that they build.
+/// llhttp with its callbacks, and the request that they build. llhttp stops wherever something is decided, so
+/// that the lines before it are judged first and the answer does not depend on how the bytes were cut.
 struct HttpConnection::Parser {
-  explicit Parser(HttpConnection& owner) : connection(owner) {
+  enum class Stop { none, head, chunk, end };
+
+  explicit Parser(HttpConnection& owner) : connection(owner), lines(owner.limits_.max_header) {
     llhttp_settings_init(&settings);
-    settings.on_message_begin = [](llhttp_t* raw) { return self(raw).begin(); };
     settings.on_url = [](llhttp_t* raw, const char* at, std::size_t n) {
-      return self(raw).add(self(raw).request.target, at, n);
+      self(raw).request.target.append(at, n);
+      return 0;
     };
     settings.on_header_field = [](llhttp_t* raw, const char* at, std::size_t n) {
       self(raw).finish_header_if_any();
-      return self(raw).add(self(raw).name, at, n);
+      self(raw).name.append(at, n);
+      return 0;
     };
     settings.on_header_value = [](llhttp_t* raw, const char* at, std::size_t n) {
+      self(raw).value.append(at, n);
+      return 0;
+    };
+    settings.on_header_value_complete = [](llhttp_t* raw) {
       self(raw).value_seen = true;
-      return self(raw).add(self(raw).value, at, n);
+      return 0;
     };
-    settings.on_headers_complete = [](llhttp_t* raw) { return self(raw).headers_complete(); };
+    settings.on_headers_complete = [](llhttp_t* raw) { return self(raw).stop_at(Stop::head); };
+    settings.on_chunk_header = [](llhttp_t* raw) { return self(raw).stop_at(Stop::chunk); };
     settings.on_body = [](llhttp_t* raw, const char* at, std::size_t n) { return self(raw).body(at, n); };
-    settings.on_message_complete = [](llhttp_t* raw) {
-      self(raw).complete = true;
-      return static_cast<int>(HPE_PAUSED);  // one request at a time: the next is parsed after the answer
-    };
+    // One request at a time: the next is parsed after the answer.
+    settings.on_message_complete = [](llhttp_t* raw) { return self(raw).stop_at(Stop::end); };
     llhttp_init(&http, HTTP_REQUEST, &settings);
     http.data = this;
   }
 
   static Parser& self(llhttp_t* raw) { return *static_cast<Parser*>(raw->data); }
 
-  int begin() {
+  void next_request() {
     request = {};
     name.clear();
     value.clear();
-    value_seen = complete = drops_body = false;
-    header_bytes = 0;
-    refused = 0;
-    return 0;
+    value_seen = complete = in_body = drops_body = answers_early = false;
+    header_count = body_bytes = 0;
+    lines = RequestLines(connection.limits_.max_header);
   }
 
-  int add(std::string& to, const char* at, std::size_t n) {
-    header_bytes += n;
-    if (header_bytes > connection.limits_.max_header) return refuse(431);
-    to.append(at, n);
-    return 0;
+  int stop_at(Stop place) {
+    stop = place;
+    return HPE_PAUSED;
+  }
+
+  /// Reads on, at most to the end of the request, and returns how many bytes that took.
+  std::size_t feed(std::string_view bytes) {
+    std::size_t taken = 0;
+    bool stopped = true;
+    while (!fault && !complete && (stopped || taken < bytes.size())) {
+      const std::string_view part = bytes.substr(taken, in_body ? std::string_view::npos : lines.left());
+      unchecked = part.data();
+      const llhttp_errno_t status = llhttp_execute(&http, part.data(), part.size());
+      const char* end = status == HPE_OK ? part.data() + part.size() : llhttp_get_error_pos(&http);
+      look_at_lines(end);
+      taken += static_cast<std::size_t>(end - part.data());
+      stopped = status == HPE_PAUSED;
+      if (fault) break;
+      if (stopped) {
+        llhttp_resume(&http);
+        pass(std::exchange(stop, Stop::none));
+      } else if (status != HPE_OK) {
+        fault = {400, std::string("malformed HTTP: ") + llhttp_get_error_reason(&http)};
+      } else if (!in_body && lines.left() == 0) {
+        fault = {431, "the header is larger than 16 KiB"};
+      }
+    }
+    return taken;
+  }
+
+  void look_at_lines(const char* end) {
+    const std::string_view bytes(unchecked, static_cast<std::size_t>(end - unchecked));
+    if (const auto wrong = lines.take(bytes)) fault = {400, "malformed HTTP: " + std::string(*wrong)};
+    unchecked = end;
+  }
+
+  void pass(Stop place) {
+    switch (place) {
+      case Stop::head:
+        return head_complete();
+      case Stop::chunk:
+        if (http.content_length == 0) lines.begin_trailers();
+        if (http.content_length > connection.limits_.max_body - body_bytes) body_too_large();
+        return;
+      case Stop::end:
+        complete = true;
+        return;
+      case Stop::none:
+        return;
+    }
   }
 
   void finish_header_if_any() {
-    if (!value_seen) return;
-    std::ranges::transform(name, name.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    std::string& slot = request.headers[name];
-    slot = slot.empty() ? value : slot + ", " + value;
+    if (!std::exchange(value_seen, false) || in_body) return;  // trailers say nothing that is used here
+    name = lower_case(std::move(name));
+    while (value.ends_with(' ') || value.ends_with('\t')) value.pop_back();
+    header_count += 1;
+    if (header_count > connection.limits_.max_headers)
+      header_fault = {431, "the request has too many headers"};
+    const auto [slot, is_new] = request.headers.try_emplace(name, value);
+    if (!is_new) slot->second += ", " + value;
+    if (!is_new && !may_repeat(name)) header_fault = {400, "the request has two headers " + name};
     name.clear();
     value.clear();
-    value_seen = false;
   }
 
-  int headers_complete() {
+  void head_complete() {
     finish_header_if_any();
-    // No upgrade is offered: what follows is HTTP still, whatever `Upgrade` or CONNECT ask for.
+    lines.begin_body();
+    in_body = true;
+    // No upgrade is offered: what follows is HTTP still, whatever `Upgrade` asks for.
     http.upgrade = 0;
-    if (static_cast<std::uint64_t>(http.content_length) > connection.limits_.max_body &&
-        (http.flags & F_CONTENT_LENGTH) != 0) {
-      return refuse(413);
+    request.method = llhttp_method_name(static_cast<llhttp_method_t>(http.method));
+    request.over_tcp = connection.over_tcp_;
+    request.is_http_1_0 = http.http_minor == 0;
+    if (http.http_major != 1 || http.http_minor > 1) {
+      fault = {505, "the request is not HTTP/1.1 or HTTP/1.0"};
+    } else if (header_fault) {
+      fault = header_fault;
+    } else {
+      fault = read_head(request, lines.request_line());
     }
-    if (http.http_major != 1) return refuse(505);  // HTTP/0.9: a request line without a version
-    if (request.header("host").empty()) return refuse(400);
+    if (fault) return;
+    const bool has_length = (http.flags & F_CONTENT_LENGTH) != 0;
+    if (has_length && http.content_length > connection.limits_.max_body) return body_too_large();
     const auto& may_send_body = connection.limits_.may_send_body;
     drops_body = may_send_body && !may_send_body(request);
-    if (request.header("expect") == "100-continue")
-      connection.stream_->write("HTTP/1.1 100 Continue\r\n\r\n");
-    return 0;
+    if (request.header("expect").empty() || request.is_http_1_0) return;
+    // Who will be refused is told so instead of being asked for the body, which may come all the same.
+    complete = answers_early = drops_body;
+    if (!drops_body) connection.send("HTTP/1.1 100 Continue\r\n\r\n");
   }
 
   int body(const char* at, std::size_t n) {
-    if (drops_body) return 0;
-    if (request.body.size() + n > connection.limits_.max_body) return refuse(413);
-    request.body.append(at, n);
+    look_at_lines(at);
+    unchecked = at + n;
+    body_bytes += n;
+    lines.add_body(n);
+    if (!drops_body && !fault) request.body.append(at, n);
     return 0;
   }
 
-  int refuse(int status) {
-    refused = status;
-    return HPE_USER;
-  }
+  void body_too_large() { fault = {413, "the body is larger than gateway.max_body"}; }
 
   HttpConnection& connection;
   llhttp_t http{};
   llhttp_settings_t settings{};
   HttpRequest request;
+  RequestLines lines;
+  std::optional<RequestFault> header_fault;
+  std::optional<RequestFault> fault;  // the end of this connection
   std::string name;
   std::string value;
+  const char* unchecked = nullptr;  // up to here the lines were judged
+  std::size_t header_count = 0;
+  std::size_t body_bytes = 0;
+  Stop stop = Stop::none;
   bool value_seen = false;
-  bool complete = false;
+  bool in_body = false;
   bool drops_body = false;
-  std::size_t header_bytes = 0;
-  int refused = 0;
+  bool complete = false;
+  bool answers_early = false;
 };
 
 HttpConnection::HttpConnection(uv::Loop& loop, std::unique_ptr<uv::Stream> stream, bool over_tcp,
@@ -208,10 +242,8 @@ HttpConnection::HttpConnection(uv::Loop& loop, std::unique_ptr<uv::Stream> strea
       on_request_(std::move(on_request)),
       on_closed_(std::move(on_closed)),
       parser_(std::make_unique<Parser>(*this)),
-      timer_(loop, [this] {
-        const bool in_request = keep_alive_ && exchange_ == nullptr && parser_->header_bytes > 0;
-        in_request ? refuse(408, "the request took too long") : close();
-      }) {
+      timer_(loop, [this] { on_time(); }),
+      write_timer_(loop, [this] { check_reader(); }) {
   timer_.start(limits_.idle_timeout);
   stream_->read([this](std::string_view bytes) { on_data(bytes); }, [this](std::string_view) { close(); });
 }
@@ -226,49 +258,70 @@ void HttpConnection::on_data(std::string_view bytes) {
   if (exchange_ != nullptr || feeding_ || !waiting_.empty()) {
     // Behind an unanswered request, or behind what was kept for that: no more is read than fits here.
     waiting_.append(bytes);
-    if (waiting_.size() > limits_.max_header) stream_->pause();
+    if (waiting_.size() <= limits_.max_header) return;
+    stream_->pause();
+    if (exchange_ != nullptr) timer_.start(limits_.presence_check);
     return;
   }
-  if (parser_->header_bytes == 0) timer_.start(limits_.request_timeout);
+  if (parser_->lines.empty()) timer_.start(limits_.header_timeout);
+  const bool was_in_body = parser_->in_body;
   feeding_ = true;
-  const llhttp_errno_t status = llhttp_execute(&parser_->http, bytes.data(), bytes.size());
+  const std::size_t taken = parser_->feed(bytes);
   feeding_ = false;
-  if (status == HPE_PAUSED) {
-    const char* stopped = llhttp_get_error_pos(&parser_->http);
-    waiting_.insert(0, bytes.substr(static_cast<std::size_t>(stopped - bytes.data())));
-    llhttp_resume(&parser_->http);
+  if (parser_->fault) return refuse(parser_->fault->status, parser_->fault->why);
+  if (parser_->complete) {
+    waiting_.insert(0, bytes.substr(taken));
     return on_request_complete();
   }
-  if (status == HPE_OK) return;
-  switch (parser_->refused) {
-    case 413:
-      return refuse(413, "the body is larger than gateway.max_body");
-    case 431:
-      return refuse(431, "the header is larger than 16 KiB");
-    case 400:
-      return refuse(400, "the request has no Host header");
-    case 505:
-      return refuse(505, "the request is not HTTP/1.1 or HTTP/1.0");
-    default:
-      return refuse(400, std::string("malformed HTTP: ") + llhttp_get_error_reason(&parser_->http));
+  if (!parser_->in_body) return;
+  body_window_ = was_in_body ? body_window_ + bytes.size() : 0;
+  if (!was_in_body) timer_.start(limits_.body_timeout);
+}
+
+void HttpConnection::on_time() {
+  if (exchange_ != nullptr) {
+    if (stream_->peer_has_gone()) return close();
+    return timer_.start(limits_.presence_check);
   }
+  const bool in_request = keep_alive_ && !parser_->lines.empty();
+  if (in_request && parser_->in_body && body_window_ >= limits_.min_body) {
+    body_window_ = 0;
+    return timer_.start(limits_.body_timeout);
+  }
+  if (in_request) return refuse(408, "the request took too long");
+  // An answer that is still being read is check_reader's concern.
+  if (!lingers_ && stream_->pending() > 0) return timer_.start(limits_.idle_timeout);
+  close();
 }
 
 void HttpConnection::on_request_complete() {
   timer_.stop();
+  const bool early = parser_->answers_early;
   HttpRequest request = std::move(parser_->request);
-  request.method = llhttp_method_name(static_cast<llhttp_method_t>(parser_->http.method));
-  request.over_tcp = over_tcp_;
-  const std::string_view target = request.target;
-  const std::size_t question = std::min(target.find('?'), target.size());
-  request.path = percent_decoded(target.substr(0, question), false);
-  request.query = parse_query(target.substr(std::min(question + 1, target.size())));
-  keep_alive_ = llhttp_should_keep_alive(&parser_->http) != 0;
-  parser_->header_bytes = 0;
+  keep_alive_ = llhttp_should_keep_alive(&parser_->http) != 0 && !early;
+  lingers_ = early;
+  parser_->next_request();
   exchange_ = std::make_shared<Exchange>(this, std::move(request));
   // Held here: an answer given at once ends the exchange inside the call.
   const auto exchange = exchange_;
   on_request_(exchange);
+}
+
+void HttpConnection::send(std::string bytes) {
+  sent_ += bytes.size();
+  stream_->write(std::move(bytes));
+  if (stream_->pending() == 0 || write_timer_.is_running()) return;
+  taken_ = sent_ - stream_->pending();
+  write_timer_.start(limits_.write_timeout);
+}
+
+// Not stopped whenever all was taken: one look at the end of each stretch of time costs less.
+void HttpConnection::check_reader() {
+  if (closed_ || stream_->pending() == 0) return;
+  const std::uint64_t taken = sent_ - stream_->pending();
+  if (taken == taken_) return close();
+  taken_ = taken;
+  write_timer_.start(limits_.write_timeout);
 }
 
 void HttpConnection::refuse(int status, std::string_view message) {
@@ -288,14 +341,13 @@ std::string HttpConnection::head_of(int status, std::string_view type, const Hea
   auto add = [&head](std::string_view name, std::string_view value) {
     head.append(name).append(": ").append(value).append("\r\n");
   };
+  const bool is_http_1_0 = exchange_ != nullptr && exchange_->request_.is_http_1_0;
   if (!type.empty()) add("Content-Type", type);
   for (const auto& [name, value] : headers) add(name, value);
-  if (length) {
-    add("Content-Length", std::to_string(*length));
-  } else {
-    add("Transfer-Encoding", "chunked");
-  }
+  if (length && status != 204) add("Content-Length", std::to_string(*length));
+  if (!length && !is_http_1_0) add("Transfer-Encoding", "chunked");
   if (!keep_alive_) add("Connection", "close");
+  if (keep_alive_ && is_http_1_0) add("Connection", "keep-alive");
   return head + "\r\n";
 }
 
@@ -315,7 +367,7 @@ void HttpConnection::response_done() {
 void HttpConnection::close_soon() {
   keep_alive_ = false;
   if (exchange_ != nullptr || closed_) return;
-  timer_.start(limits_.idle_timeout);  // for a client that does not read its answer
+  timer_.start(limits_.idle_timeout);
   stream_->when_written([this] { lingers_ ? linger() : close(); });
 }
 
@@ -330,6 +382,7 @@ void HttpConnection::linger() {
 void HttpConnection::close() {
   if (std::exchange(closed_, true)) return;
   timer_.stop();
+  write_timer_.stop();
   stream_->pause();
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->connection_ = nullptr;
@@ -342,31 +395,32 @@ void Exchange::respond(int status, std::string_view type, std::string body, cons
   if (!is_open()) return;
   const auto length = static_cast<std::int64_t>(body.size());
   if (request_.method == "HEAD") body.clear();
-  connection_->stream_->write(connection_->head_of(status, type, headers, length) + body);
+  connection_->send(connection_->head_of(status, type, headers, length) + body);
   std::exchange(connection_, nullptr)->response_done();
 }
 
 void Exchange::begin(int status, std::string_view type, const Headers& headers,
                      std::optional<std::int64_t> length) {
   if (!is_open()) return;
-  chunked_ = !length.has_value();
-  connection_->stream_->write(connection_->head_of(status, type, headers, length));
+  chunked_ = !length && !request_.is_http_1_0;
+  if (!length && request_.is_http_1_0) connection_->keep_alive_ = false;
+  connection_->send(connection_->head_of(status, type, headers, length));
   // HEAD asks for no body: its answer ends here, whatever the route goes on to write.
   if (request_.method == "HEAD") std::exchange(connection_, nullptr)->response_done();
 }
 
 void Exchange::write(std::string bytes) {
   if (!is_open() || bytes.empty() || request_.method == "HEAD") return;
-  if (!chunked_) return connection_->stream_->write(std::move(bytes));
+  if (!chunked_) return connection_->send(std::move(bytes));
   char size[24];
   const int digits = std::snprintf(size, sizeof(size), "%zx\r\n", bytes.size());
   bytes.insert(0, size, static_cast<std::size_t>(digits));
-  connection_->stream_->write(bytes.append("\r\n"));
+  connection_->send(std::move(bytes.append("\r\n")));
 }
 
 void Exchange::end() {
   if (!is_open()) return;
-  if (chunked_ && request_.method != "HEAD") connection_->stream_->write("0\r\n\r\n");
+  if (chunked_ && request_.method != "HEAD") connection_->send("0\r\n\r\n");
   std::exchange(connection_, nullptr)->response_done();
 }
 

@@ -21,6 +21,7 @@ struct HttpRequest {
   std::map<std::string, std::string> headers;  // names in lower case; repeated ones joined by ", "
   std::string body;
   bool over_tcp = false;
+  bool is_http_1_0 = false;
 
   /// Empty if there is none.
   std::string_view header(std::string_view name) const;
@@ -29,10 +30,18 @@ struct HttpRequest {
 
 struct HttpLimits {
   std::size_t max_body = 1024 * 1024;
-  std::size_t max_header = 16 * 1024;
-  Duration request_timeout{10000};  // from a request's first byte to its last
-  Duration idle_timeout{60000};     // between requests
-  Duration linger_time{2000};       // after a refusal, for a client that is still sending
+  std::size_t max_header = 16 * 1024;  // with the request line and all line ends
+  std::size_t max_headers = 100;
+  Duration header_timeout{10000};  // from a request's first byte to the end of its header
+  /// Of a body each such stretch of time has to bring at least min_body bytes (1 KiB/s). Of an answer that
+  /// waits for its reader the kernel must take something: it takes large pieces, so a rate would be unjust.
+  Duration body_timeout{10000};
+  std::size_t min_body = 10 * 1024;
+  Duration write_timeout{60000};
+  Duration idle_timeout{60000};  // between requests
+  Duration linger_time{2000};    // after a refusal, for a client that is still sending
+  /// While more than is kept of a pipeline waits, nothing is read that would tell that the client has gone.
+  Duration presence_check{5000};
   /// Asked at the end of the header; false: the body is read and dropped, because the request will be refused
   /// for who sent it. Empty: all may.
   std::function<bool(const HttpRequest&)> may_send_body = {};
@@ -90,10 +99,14 @@ class HttpConnection {
   struct Parser;
 
   void on_data(std::string_view bytes);
+  void on_time();
   void on_request_complete();
   void refuse(int status, std::string_view message);
+  void send(std::string bytes);
+  void check_reader();
   void response_done();
   void linger();
+  /// Without a length the body is chunked, or ends with the connection.
   std::string head_of(int status, std::string_view type, const Headers& headers,
                       std::optional<std::int64_t> length) const;
   void close();
@@ -106,6 +119,10 @@ class HttpConnection {
   std::function<void(HttpConnection&)> on_closed_;
   std::unique_ptr<Parser> parser_;
   uv::Timer timer_;
+  uv::Timer write_timer_;        // runs while something waits for its reader
+  std::uint64_t sent_ = 0;       // bytes given to the stream
+  std::uint64_t taken_ = 0;      // of them, those that the kernel had taken when write_timer_ was started
+  std::size_t body_window_ = 0;  // bytes read since timer_ was started for the body
   std::shared_ptr<Exchange> exchange_;  // the request being answered
   std::string waiting_;                 // pipelined bytes behind it
   bool feeding_ = false;

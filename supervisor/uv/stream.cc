@@ -1,6 +1,7 @@
 #include "supervisor/uv/stream.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -145,6 +146,11 @@ void Stream::close_when_written() {
     pause();
     handle_.reset();
   }
+}
+
+bool Stream::peer_has_gone() const {
+  pollfd look{fd(), POLLRDHUP, 0};
+  return ::poll(&look, 1, 0) == 1;
 }
 
 int Stream::fd() const {

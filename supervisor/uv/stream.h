@@ -45,6 +45,8 @@ class Stream {
   void close_when_written();
   bool is_closing() const { return handle_ == nullptr; }
   int fd() const;
+  /// Whether the other end has hung up, which reading would tell only behind all that lies before it.
+  bool peer_has_gone() const;
 
  private:
   friend class Listener;

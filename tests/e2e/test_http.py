@@ -122,16 +122,39 @@ class Malformed(Http):
         daemon = self.daemon(settings())
         self.assertEqual(self.raw(daemon, b"GET /health\r\n\r\n").answer()[0], 505)
 
-    def test_old_ways_to_write_headers_never_hang(self):
+    def test_nothing_can_be_smuggled(self):
+        """A second request hides in what some readers take for the first; tests/supervisor/http_test.cc has the whole list."""
+        daemon = self.daemon(settings(), args=["--listen", "127.0.0.1:0"])
+        port = int(daemon.get("/health").json["listen"].rsplit(":", 1)[1])
+        post, chunked = b"POST /v1/tasks HTTP/1.1\r\n" + HOST, b"Transfer-Encoding: chunked\r\n"
+        cases = {
+            "LF for a line end": b"GET /health HTTP/1.1\nHost: localhost\n\n",
+            "LF in a header": b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\nTransfer-Encoding: chunked\r\n\r\n",
+            "a folded header": b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n",
+            "a blank before the colon": post + b"X : y\r\n\r\n",
+            "the same length twice": post + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+            "length and chunks": post + b"Content-Length: 5\r\n" + chunked + b"\r\n0\r\n\r\n",
+            "chunks of chunks": post + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+            "chunked twice": post + chunked * 2 + b"\r\n0\r\n\r\n",
+            "LF after a chunk size": post + chunked + b"\r\n2\n{}\r\n0\r\n\r\n",
+            "LF in an extension": post + chunked + b"\r\n2;a\nb\r\n{}\r\n0\r\n\r\n",
+            "two Hosts": b"GET /health HTTP/1.1\r\n" + HOST + b"Host: evil.example\r\n\r\n",
+            "a Host with a user": b"GET /health HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n",
+            "half an encoding": b"GET /health%4 HTTP/1.1\r\n" + HOST + b"\r\n",
+        }
+        for name, data in cases.items():
+            for address in (daemon.socket, ("127.0.0.1", port)):
+                with self.subTest(f"{name} {address}"), Raw(address) as connection:
+                    status, headers, body = connection.send(data + b"GET /smuggled HTTP/1.1\r\n" + HOST + b"\r\n").answer()
+                    self.assertEqual((status, headers["Connection"]), (400, "close"), body)
+                    self.assertEqual(json.loads(body)["error"]["code"], "invalid_request")
+                    self.assertTrue(connection.is_closed())
+
+    def test_an_address_for_a_target_names_the_host(self):
         daemon = self.daemon(settings())
-        folded = self.raw(daemon, b"GET /health HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n")
-        self.assertIn(folded.answer()[0], (200, 400))
-        connection = self.raw(daemon, b"GET /health HTTP/1.1\nHost: localhost\n\n")
-        self.assertIn(connection.answer()[0], (200, 400))
-        # Nothing may be smuggled: whoever reads LF as an end sees one request less or more.
-        connection = self.raw(daemon, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n")
-        self.assertIn(connection.answer()[0], (200, 400))
-        self.alive(daemon)
+        for target, status in ((b"http://localhost/health", 200), (b"http://evil.example/health", 403), (b"ftp://localhost/health", 400)):
+            connection = self.raw(daemon, b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+            self.assertEqual(connection.answer()[0], status)
 
     def test_a_header_above_16_kib_is_431(self):
         daemon = self.daemon(settings())
@@ -453,7 +476,7 @@ class Access(Http):
         port = address[1]
         own = f"Host: localhost:{port}"
         for headers in (["Host: evil.example"], [f"Host: evil.example:{port}"], ["Host: localhost.evil.example"], ["Host: 127.0.0.1.evil.example"],
-                        ["Host: localhost@evil.example"], [own, "Origin: http://evil.example"], [own, "Origin: null"],
+                        [own, "Origin: http://evil.example"], [own, "Origin: null"],
                         [own, "Origin: http://localhost.evil.example"], [own, "Origin: evil.example"]):
             for path in ("/v1/memory", "/health"):
                 with self.subTest(f"{headers} {path}"):
