@@ -242,6 +242,15 @@ void Dispatcher::submit(Submission submission, Answer answer) {
   accept(task, place == nullptr ? std::vector<std::string>() : place->evicted, std::move(answer));
 }
 
+void Dispatcher::submit(std::vector<Submission> batch, const BatchAnswer& answer) {
+  const auto submit_all = [&] {
+    for (std::size_t at = 0; at < batch.size(); ++at)
+      submit(std::move(batch[at]), [answer, at](const auto& task) { answer(at, task); });
+  };
+  if (journal_ == nullptr) return submit_all();
+  journal_->in_one_commit(submit_all);
+}
+
 void Dispatcher::submit_again(const Task& known, const Submission& submission, Answer answer) {
   if (known.payload != submission.payload) {
     return answer(std::unexpected(

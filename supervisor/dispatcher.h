@@ -82,6 +82,10 @@ class Dispatcher : public WorkerListener {
   using Answer = std::function<void(std::expected<const Task*, Refusal>)>;
   /// Answers once the task is accepted for good, which is at once where nothing has to be written down.
   void submit(Submission submission, Answer answer);
+  using BatchAnswer = std::function<void(std::size_t at, const std::expected<const Task*, Refusal>&)>;
+  /// Each as if it came alone, in their order, but all that is accepted in one commit. `answer` is told of
+  /// every one, by its place.
+  void submit(std::vector<Submission> batch, const BatchAnswer& answer);
   /// Use `when_kept` before anybody is told.
   CancelAnswer cancel(const std::string& task_id, const std::string& reason);
   /// Calls back when what has become of the task so far would outlive the supervisor; with nullptr if it has

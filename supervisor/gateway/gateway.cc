@@ -65,14 +65,18 @@ void respond_json(Exchange& exchange, int status, std::string json) {
 
 void respond_error(Exchange& exchange, int status, std::string_view code, std::string_view message,
                    std::chrono::seconds retry_after, const std::vector<std::string>& details) {
-  nlohmann::json error = {{"code", code}, {"message", message}};
   Headers headers;
-  if (retry_after.count() > 0) {
-    error["retryAfter"] = retry_after.count();
-    headers.emplace_back("Retry-After", std::to_string(retry_after.count()));
-  }
+  if (retry_after.count() > 0) headers.emplace_back("Retry-After", std::to_string(retry_after.count()));
+  exchange.respond(status, "application/json", error_json(code, message, retry_after, details) + "\n",
+                   headers);
+}
+
+std::string error_json(std::string_view code, std::string_view message, std::chrono::seconds retry_after,
+                       const std::vector<std::string>& details) {
+  nlohmann::json error = {{"code", code}, {"message", message}};
+  if (retry_after.count() > 0) error["retryAfter"] = retry_after.count();
   if (!details.empty()) error["details"] = details;
-  exchange.respond(status, "application/json", to_text({{"error", error}}) + "\n", headers);
+  return to_text({{"error", error}});
 }
 
 Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller,
@@ -133,6 +137,7 @@ void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
 const std::vector<Gateway::Route>& Gateway::routes() {
   static const std::vector<Route> table = {
       {"POST", "/v1/tasks", &Gateway::post_task},
+      {"POST", "/v1/tasks:batch", &Gateway::post_batch},
       {"GET", "/v1/tasks", &Gateway::list_tasks},
       {"GET", "/v1/tasks/{id}", &Gateway::get_task},
       {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
@@ -224,6 +229,7 @@ void Gateway::on_event(const Event& event) {
 
   const auto* about = std::get_if<TaskEvent>(&event.body);
   if (about == nullptr || !is_final(about->task.state)) return;
+  tell_batches(about->task);
   auto waiting = waiters_.extract(about->task.id);
   if (waiting.empty()) return;
   for (Waiter& waiter : waiting.mapped()) respond_json(*waiter.exchange, 200, to_json(about->task));

@@ -5,6 +5,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -43,17 +44,30 @@ class Gateway {
 
   void on_event(const Event& event);
 
- private:
   using Handler = void (Gateway::*)(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   struct Route {
     std::string_view method;
     std::string_view pattern;  // {id} stands for one segment
     Handler handler;
   };
+  /// openapi.json describes each of them; a test compares.
+  static const std::vector<Route>& routes();
+
+ private:
   /// Somebody who waits for the end of a task.
   struct Waiter {
     std::shared_ptr<Exchange> exchange;
     std::unique_ptr<uv::Timer> timer;
+  };
+  /// Several tasks that are answered together.
+  struct Batch {
+    std::shared_ptr<Exchange> exchange;
+    std::optional<Duration> wait;
+    std::vector<std::string> answers;  // JSON, in their order; empty: not known yet
+    std::size_t unanswered = 0;        // of the submissions
+    std::unordered_map<std::string, std::vector<std::size_t>> awaited = {};  // places of tasks that go on
+    std::size_t bytes = 0;                                                   // of the answers
+    std::unique_ptr<uv::Timer> timer = {};
   };
   struct LogFollower {
     std::shared_ptr<Exchange> exchange;
@@ -90,6 +104,14 @@ class Gateway {
                  std::int64_t left);
   void feed_log(const Task& task);
 
+  // routes_batch.cc
+  void post_batch(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void answer_submission(const std::shared_ptr<Batch>& batch, std::size_t at,
+                         const std::expected<const Task*, Refusal>& task);
+  std::string awaited_answer(Batch& batch, const Task& task) const;
+  void wait_for(const std::shared_ptr<Batch>& batch);
+  void tell_batches(const Task& ended);
+
   // routes_state.cc
   void get_health(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_ready(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -102,8 +124,6 @@ class Gateway {
   void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_reload(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_drain(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-
-  static const std::vector<Route>& routes();
 
   uv::Loop& loop_;
   Dispatcher& dispatcher_;
@@ -118,6 +138,7 @@ class Gateway {
   std::unique_ptr<uv::Listener> tcp_;
   std::vector<std::unique_ptr<HttpConnection>> connections_;
   std::unordered_map<std::string, std::vector<Waiter>> waiters_;  // by task id
+  std::vector<std::shared_ptr<Batch>> waiting_batches_;
   std::unordered_map<std::string, std::vector<LogFollower>> followers_;
   std::vector<EventClient> event_clients_;
   std::deque<KeptEvent> kept_events_;  // the newest, for Last-Event-ID
@@ -129,5 +150,15 @@ class Gateway {
 void respond_error(Exchange& exchange, int status, std::string_view code, std::string_view message,
                    std::chrono::seconds retry_after = {}, const std::vector<std::string>& details = {});
 void respond_json(Exchange& exchange, int status, std::string json);
+std::string error_json(std::string_view code, std::string_view message, std::chrono::seconds retry_after = {},
+                       const std::vector<std::string>& details = {});
+
+// routes_tasks.cc
+/// A task from a request's body; the message names the field.
+Result<Submission> read_submission(const nlohmann::json& body);
+/// `?wait`, at most an hour.
+Result<std::optional<Duration>> wait_of(const HttpRequest& request);
+/// What is told of a task that was accepted.
+std::string accepted_json(const Task& task, const TaskQueue& queue);
 
 }  // namespace kurultai

@@ -76,6 +76,8 @@ Result<void> read_field(const std::string& name, const json& value, Submission& 
   return {};
 }
 
+}  // namespace
+
 Result<Submission> read_submission(const json& body) {
   if (!body.is_object()) return failure("the body must be a JSON object");
   Submission submission;
@@ -86,22 +88,30 @@ Result<Submission> read_submission(const json& body) {
   return submission;
 }
 
-}  // namespace
+Result<std::optional<Duration>> wait_of(const HttpRequest& request) {
+  const auto text = request.parameter("wait");
+  if (!text) return std::optional<Duration>();
+  const auto wait = parse_duration(*text);
+  if (!wait) return failure("wait: " + wait.error().message);
+  return std::min(*wait, longest_wait);
+}
+
+std::string accepted_json(const Task& task, const TaskQueue& queue) {
+  json answer = {{"taskId", task.id}, {"state", to_string(task.state)}};
+  if (const auto position = queue.position(task.id)) answer["position"] = *position;
+  return to_text(answer);
+}
 
 void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   const HttpRequest& request = exchange->request();
-  std::optional<Duration> wait;
-  if (const auto text = request.parameter("wait")) {
-    const auto parsed = parse_duration(*text);
-    if (!parsed) return respond_error(*exchange, 400, "invalid_task", "wait: " + parsed.error().message);
-    wait = std::min(*parsed, longest_wait);
-  }
+  const auto wait = wait_of(request);
+  if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
   const auto body = parse_json(request.body);
   if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
   auto submission = read_submission(*body);
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
   dispatcher_.submit(std::move(*submission), [this, guard = std::weak_ptr(alive_), exchange,
-                                              wait](const std::expected<const Task*, Refusal>& task) {
+                                              wait = *wait](const std::expected<const Task*, Refusal>& task) {
     if (!guard.expired() && exchange->is_open()) answer_submission(exchange, task, wait);
   });
 }
@@ -115,9 +125,7 @@ void Gateway::answer_submission(const std::shared_ptr<Exchange>& exchange,
                          refusal.retry_after);
   }
   if (wait) return wait_for(**task, exchange, *wait);
-  json answer = {{"taskId", (*task)->id}, {"state", to_string((*task)->state)}};
-  if (const auto position = dispatcher_.queue().position((*task)->id)) answer["position"] = *position;
-  respond_json(*exchange, 202, to_text(answer));
+  respond_json(*exchange, 202, accepted_json(**task, dispatcher_.queue()));
 }
 
 void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit) {
@@ -184,11 +192,9 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
 void Gateway::get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
   const Task* task = dispatcher_.tasks().find(id);
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
-  if (const auto text = exchange->request().parameter("wait")) {
-    const auto wait = parse_duration(*text);
-    if (!wait) return respond_error(*exchange, 400, "invalid_task", "wait: " + wait.error().message);
-    return wait_for(*task, exchange, std::min(*wait, longest_wait));
-  }
+  const auto wait = wait_of(exchange->request());
+  if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
+  if (*wait) return wait_for(*task, exchange, **wait);
   respond_json(*exchange, 200, to_json(*task));
 }
 

@@ -22,6 +22,8 @@ class Journal {
   /// this one has, however long that takes: a full disk is tried again until there is room.
   virtual void change(const Task& task, std::function<void()> done = {}) = 0;
   virtual void forget(const Task& task) = 0;
+  /// What is put down while `together` runs is on disk at once or not at all.
+  virtual void in_one_commit(const std::function<void()>& together) = 0;
 
   /// Why nothing can be kept at present, naming the file; empty: it can.
   virtual const std::string& trouble() const = 0;

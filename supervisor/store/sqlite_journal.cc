@@ -179,7 +179,15 @@ void SqliteJournal::append(Change change) {
 void SqliteJournal::put(Change change, bool awaited) {
   append(std::move(change));
   awaited_ = awaited_ || awaited;
-  if (!is_writing_ && trouble_.empty()) write_when_due();
+  if (!is_writing_ && !gathers_ && trouble_.empty()) write_when_due();
+}
+
+// What is under way is another commit: all of this waits behind it, and so stays together there too.
+void SqliteJournal::in_one_commit(const std::function<void()>& together) {
+  gathers_ = true;
+  together();
+  gathers_ = false;
+  if (!is_writing_ && trouble_.empty() && !waiting_.empty()) write_when_due();
 }
 
 void SqliteJournal::write_when_due() {

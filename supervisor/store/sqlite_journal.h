@@ -32,6 +32,7 @@ class SqliteJournal : public Journal {
               std::function<void(Result<void>)> done) override;
   void change(const Task& task, std::function<void()> done = {}) override;
   void forget(const Task& task) override;
+  void in_one_commit(const std::function<void()>& together) override;
   const std::string& trouble() const override { return trouble_; }
   bool is_settled() const override { return waiting_.empty() && !is_writing_; }
 
@@ -52,6 +53,7 @@ class SqliteJournal : public Journal {
   std::unordered_map<std::string, std::size_t> changes_;  // where in it, by task id
   bool is_writing_ = false;
   bool awaited_ = false;  // something of what waits is
+  bool gathers_ = false;  // more is coming for the same commit
   std::string trouble_;
   uv::Timer later_;  // the next try, or the next write that nobody waits for
   uv::JobThread thread_;

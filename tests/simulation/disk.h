@@ -21,6 +21,7 @@ class Disk : public Journal {
               std::function<void(Result<void>)> done) override;
   void change(const Task& task, std::function<void()> done) override;
   void forget(const Task& task) override { put({{{task.id, {}, true}}, {}, {}}); }
+  void in_one_commit(const std::function<void()>& together) override { together(); }
   const std::string& trouble() const override { return trouble_; }
   bool is_settled() const override { return waiting_.empty() && !is_writing_; }
 
