@@ -155,6 +155,7 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"GET", "/health", &Gateway::get_health},
       {"GET", "/ready", &Gateway::get_ready},
       {"GET", "/metrics", &Gateway::get_metrics},
+      {"GET", "/openapi.json", &Gateway::get_openapi},
   };
   return table;
 }

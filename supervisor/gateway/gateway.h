@@ -124,6 +124,7 @@ class Gateway {
   void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_reload(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_drain(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_openapi(const std::shared_ptr<Exchange>& exchange, const std::string& id);
 
   uv::Loop& loop_;
   Dispatcher& dispatcher_;

@@ -7,6 +7,7 @@
 
 #include "protocol/json_text.h"
 #include "supervisor/gateway/gateway.h"
+#include "supervisor/gateway/openapi.h"
 
 namespace kurultai {
 
@@ -227,6 +228,10 @@ void Gateway::post_reload(const std::shared_ptr<Exchange>& exchange, const std::
                          "the configuration has mistakes; the old one stays in effect", {}, details);
   }
   respond_json(*exchange, 200, to_text({{"live", change->live}, {"needsRestart", change->needs_restart}}));
+}
+
+void Gateway::get_openapi(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  exchange->respond(200, "application/json", std::string(openapi_document));
 }
 
 void Gateway::post_drain(const std::shared_ptr<Exchange>& exchange, const std::string&) {

@@ -16,6 +16,8 @@ import tempfile
 import time
 import unittest
 
+import api
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("KURULTAI_BIN_DIR", os.path.join(ROOT, "build", "bin"))
 PYTHON = sys.executable
@@ -136,7 +138,9 @@ class Daemon:
                 body = json.dumps(body)
             connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            answer = Answer(response.status, dict(response.getheaders()), response.read())
+            api.check(method, path, answer.status, answer.headers, answer.body)
+            return answer
         finally:
             connection.close()
 
@@ -184,6 +188,7 @@ class Daemon:
                     break
                 if line.startswith(b"data: "):
                     found.append(json.loads(line[6:]))
+                    api.check_event(found[-1])
         connection.close()
         return found
 

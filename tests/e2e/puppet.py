@@ -4,6 +4,7 @@ import json
 import os
 import threading
 
+import api
 import harness
 from harness import agent_command
 
@@ -112,7 +113,9 @@ class EventStream:
         while True:
             line = self.response.readline().decode().rstrip("\n")
             if not line and "data" in fields:
-                return int(fields["id"]), fields["event"], json.loads(fields["data"])
+                data = json.loads(fields["data"])
+                api.check_event(data)
+                return int(fields["id"]), fields["event"], data
             name, _, value = line.partition(": ")
             if name:
                 fields[name] = value
