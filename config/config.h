@@ -97,10 +97,11 @@ struct IpcConfig {
 
 struct StoreConfig {
   Duration retention{std::chrono::hours(24 * 7)};
-  int max_finished = 1000;          // finished tasks that are kept, the newest
-  Bytes max_held = mebibytes(8);    // payloads, results and logs of finished tasks that are held in memory
-  Bytes max_result = gibibytes(1);  // of one task
-  Bytes max_log = kibibytes(64);    // of one task: the newest bytes are kept
+  int max_finished = 1000;           // finished tasks that are kept, the newest
+  Bytes max_held = mebibytes(8);     // payloads, results and logs of finished tasks that are held in memory
+  Bytes max_payload = gibibytes(1);  // of one that comes as bytes
+  Bytes max_result = gibibytes(1);   // of one task
+  Bytes max_log = kibibytes(64);     // of one task: the newest bytes are kept
 };
 
 struct ExecConfig {

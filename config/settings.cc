@@ -175,6 +175,8 @@ void add_rest(std::vector<Setting<Config>>& table) {
       WholeNumber{1, 10 * many}, field(&Config::store, &StoreConfig::max_finished));
   add(table, "store.max_held", live, "How much memory finished tasks may hold together", any_size,
       field(&Config::store, &StoreConfig::max_held));
+  add(table, "store.max_payload", live, "The largest payload that comes as bytes, and not as JSON", any_size,
+      field(&Config::store, &StoreConfig::max_payload));
   add(table, "store.max_result", live, "The largest result of a task", any_size,
       field(&Config::store, &StoreConfig::max_result));
   add(table, "store.max_log", live, "How much log of a task is kept, the newest", any_size,

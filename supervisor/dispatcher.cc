@@ -197,6 +197,13 @@ std::expected<FilledCommand, Refusal> Dispatcher::command_of(const Submission& s
   return *std::move(command);
 }
 
+std::optional<Refusal> Dispatcher::foreseen_refusal(const Submission& submission) const {
+  if (auto good = check(submission, submission.priority.value_or(Priority::normal)); !good)
+    return good.error();
+  if (auto command = command_of(submission, *agent_of(submission.agent)); !command) return command.error();
+  return {};
+}
+
 void Dispatcher::submit(Submission submission, Answer answer) {
   const Priority priority = submission.priority.value_or(Priority::normal);
   const auto refused = [&](const Refusal& refusal) {
@@ -227,6 +234,7 @@ void Dispatcher::submit(Submission submission, Answer answer) {
   Task fresh;
   fresh.agent = agent->name;
   fresh.payload = std::move(submission.payload);
+  fresh.payload_file = std::move(submission.payload_file);
   fresh.priority = priority;
   fresh.timeout = submission.timeout.value_or(agent->timeout);
   fresh.retries = submission.retries.value_or(agent->retries);
@@ -252,7 +260,10 @@ void Dispatcher::submit(std::vector<Submission> batch, const BatchAnswer& answer
 }
 
 void Dispatcher::submit_again(const Task& known, const Submission& submission, Answer answer) {
-  if (known.payload != submission.payload) {
+  const PayloadFile& file = known.payload_file;
+  const bool same = known.payload == submission.payload && file.bytes == submission.payload_file.bytes &&
+                    file.digest == submission.payload_file.digest;
+  if (!same) {
     return answer(std::unexpected(
         Refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
                                                  "' was used with another payload by task " + known.id}));

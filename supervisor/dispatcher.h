@@ -37,6 +37,7 @@ namespace kurultai {
 struct Submission {
   std::string agent;
   JsonText payload;
+  PayloadFile payload_file = {};  // instead of it; belongs to the task once it is accepted
   std::optional<Priority> priority;
   std::optional<Duration> timeout;
   std::optional<int> retries;
@@ -86,6 +87,8 @@ class Dispatcher : public WorkerListener {
   /// Each as if it came alone, in their order, but all that is accepted in one commit. `answer` is told of
   /// every one, by its place.
   void submit(std::vector<Submission> batch, const BatchAnswer& answer);
+  /// What would be answered to it now, were it complete, if that is known beforehand.
+  std::optional<Refusal> foreseen_refusal(const Submission& submission) const;
   /// Use `when_kept` before anybody is told.
   CancelAnswer cancel(const std::string& task_id, const std::string& reason);
   /// Calls back when what has become of the task so far would outlive the supervisor; with nullptr if it has
@@ -244,6 +247,8 @@ class Dispatcher : public WorkerListener {
   bool may_start(const QueuedTask& waiting);
   void start(const QueuedTask& waiting, const Placement& placement, bool alone);
   void begin(Run& run);
+  Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
+  void deliver(Run& run);
   void send(Run& run);
   void skip_heartbeat(Task& task);
   void arm_pump(TimePoint when);

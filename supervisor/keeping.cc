@@ -103,6 +103,8 @@ void Dispatcher::tell_of_end(Task& task, const Stop* stop) {
   static constexpr std::array kinds = {TaskEvent::Kind::completed, TaskEvent::Kind::failed,
                                        TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
   task.state = *std::exchange(task.ends_as, std::nullopt);
+  // It never runs again. Its digest stays, for whoever submits it again.
+  if (!task.payload_file.path.empty()) remove_file(loop_, std::exchange(task.payload_file.path, {}));
   count_outcome(task);
   learn_footprint(task);
   const auto kind =
@@ -127,6 +129,9 @@ void Dispatcher::keep_tasks(Journal& journal, std::vector<Task> known) {
   std::vector<QueuedTask> ran;
   for (Task& one : known) {
     if (!one.result.file.empty()) one.result.file = spool_directory_ + "/" + one.result.file;
+    if (is_final(one.state)) one.payload_file.path.clear();
+    if (!one.payload_file.path.empty())
+      one.payload_file.path = pool_.payloads() + "/" + one.payload_file.path;
     Task& task = tasks_.restore(std::move(one));
     if (is_final(task.state)) {
       ended.push_back(&task);

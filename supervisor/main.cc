@@ -164,6 +164,7 @@ class Supervisor {
     settings.instance = state.instance;
     settings.environment = own_environment();
     settings.nice = usual_nice_;
+    settings.payloads = state.payloads;
     settings.max_line = static_cast<std::size_t>(config_->ipc.max_line.count);
     // Of systemd's range for dynamic users (61184…65519), a block of 64 by the instance's name.
     settings.first_uid = 61184 + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % 67) * 64;
@@ -181,6 +182,7 @@ class Supervisor {
     settings.token = token.text;
     settings.token_file = token.file;
     settings.version = version;
+    settings.payloads = state_.payloads;
     return settings;
   }
 
@@ -217,8 +219,13 @@ class Supervisor {
   /// With what an earlier supervisor of this state directory has left.
   void go_on_with(std::vector<Task> known) {
     std::set<std::string> results;
-    for (const Task& task : known) results.insert(task.result.file);
+    std::set<std::string> payloads;
+    for (const Task& task : known) {
+      results.insert(task.result.file);
+      if (!is_final(task.state)) payloads.insert(task.payload_file.path);
+    }
     sweep_spool(state_.spool, results);
+    sweep_spool(state_.payloads, payloads);
     if (journal_ == nullptr) return;
     const auto unfinished =
         std::ranges::count_if(known, [](const Task& task) { return !is_final(task.state); });

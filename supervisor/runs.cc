@@ -9,6 +9,7 @@
 #include "protocol/utf8.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/workers/fill_command.h"
+#include "supervisor/workers/launch.h"
 
 namespace kurultai {
 
@@ -94,15 +95,35 @@ void Dispatcher::begin(Run& run) {
   task.started_at = loop_.wall_now();
   if (!task.durable || run.agent->idempotent) {
     keep(task);
-    return send(run);
+    return deliver(run);
   }
   journal_->change(task, [this, id = task.id, begin = task.started_at] {
-    const auto found = runs_.find(id);
-    // Its worker may have died meanwhile, and another begun with it.
-    const bool same = found != runs_.end() && found->second.worker != nullptr && !found->second.sent &&
-                      found->second.task.started_at == begin;
-    if (same && found->second.worker->state() == Worker::State::serving) send(found->second);
+    if (Run* same = find_begun(id, begin)) deliver(*same);
   });
+}
+
+/// Its worker may have died meanwhile, and another begun with it.
+Dispatcher::Run* Dispatcher::find_begun(const std::string& task_id, const std::optional<WallTime>& begin) {
+  const auto found = runs_.find(task_id);
+  if (found == runs_.end()) return nullptr;
+  Run& run = found->second;
+  const bool same = run.worker != nullptr && !run.sent && run.task.started_at == begin;
+  return same && run.worker->state() == Worker::State::serving ? &run : nullptr;
+}
+
+/// With a payload that its agent's user alone may read, if it came as bytes.
+void Dispatcher::deliver(Run& run) {
+  const Task& task = run.task;
+  const auto uid = run.worker->spec().uid;
+  if (task.payload_file.path.empty() || !uid || run.agent->protocol == AgentProtocol::exec) return send(run);
+  hand_over_file(loop_, task.payload_file.path, *uid,
+                 [this, guard = std::weak_ptr(alive_), id = task.id,
+                  begin = task.started_at](const Result<void>& given) {
+                   Run* same = guard.expired() ? nullptr : find_begun(id, begin);
+                   if (same == nullptr) return;
+                   if (given) return send(*same);
+                   end_run(*same, {.ending = Ending::spawn_failed, .message = given.error().message});
+                 });
 }
 
 void Dispatcher::send(Run& run) {
@@ -135,6 +156,10 @@ void Dispatcher::send_task(Run& run) {
   message.task_id = task.id;
   message.agent = task.agent;
   message.payload = task.payload;
+  if (const std::string& file = task.payload_file.path; !file.empty()) {
+    const bool own_user = !run.worker->spec().uid || run.agent->protocol == AgentProtocol::exec;
+    message.payload_file = payload_path(file, own_user);
+  }
   message.attempt = task.attempt;
   message.priority = task.priority;
   message.deadline = task.timeout;
@@ -454,18 +479,24 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   // beside what the first still holds would go over the cap.
   if (worker != nullptr && run.intent == Intent::preempt) worker->retire();
   if (worker != nullptr) end_if_retired(*worker);  // before the next task could be given to it
+  // What is large is brought to disk here, and does not keep the journal from others.
+  const auto concludes = [this, guard = std::weak_ptr(alive_), id = task.id,
+                          outcome](const Result<void>& written) {
+    if (guard.expired()) return;
+    Outcome ended = outcome;
+    if (!written) tasks_.find(id)->result = {};
+    if (!written && ended.ending == Ending::completed) {
+      ended = {.ending = Ending::agent_failed,
+               .message = "the result could not be kept: " + written.error().message};
+    }
+    conclude(id, ended);
+    pump();  // it may run again
+  };
   if (run.spool != nullptr) {
     run.spool->on_progress(nullptr);  // it resumes a worker that may be gone before the file is written
-    run.spool->finish([this, id = task.id, outcome](Result<void> written) {
-      Outcome ended = outcome;
-      if (!written) tasks_.find(id)->result = {};
-      if (!written && ended.ending == Ending::completed) {
-        ended = {.ending = Ending::agent_failed,
-                 .message = "the result could not be kept: " + written.error().message};
-      }
-      conclude(id, ended);
-      pump();  // it may run again
-    });
+    run.spool->finish(task.durable ? SpoolFile::Until::synced : SpoolFile::Until::written, concludes);
+  } else if (task.durable && !task.result.file.empty()) {
+    sync_file(loop_, task.result.file, concludes);
   } else {
     conclude(task.id, outcome);
   }

@@ -72,14 +72,14 @@ Result<int> take_lock(const std::string& file) {
   return fd;
 }
 
-Result<void> make_directory(const std::string& path) {
+Result<void> make_directory(const std::string& path, mode_t mode = 0700) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error) {
     return failure("make directory " + path + ": " + error.message() + "; choose another with --state-dir",
                    error.value());
   }
-  if (::chmod(path.c_str(), 0700) != 0) return system_failure("make directory " + path + " private", errno);
+  if (::chmod(path.c_str(), mode) != 0) return system_failure("set the mode of directory " + path, errno);
   return {};
 }
 
@@ -100,7 +100,7 @@ Result<void> refuse_foreign(const std::string& path) {
 }  // namespace
 
 Result<StateDirectory> open_state_directory(const std::string& path) {
-  StateDirectory state{path, "", path + "/spool", path + "/journal.db"};
+  StateDirectory state{path, "", path + "/spool", path + "/payloads", path + "/journal.db"};
   if (auto own = refuse_foreign(path); !own) return std::unexpected(own.error());
   if (auto made = make_directory(path); !made) return std::unexpected(made.error());
   const auto lock = take_lock(path + "/lock");
@@ -116,12 +116,14 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
   }
   state.instance = *instance;
   if (auto made = make_directory(state.spool); !made) return std::unexpected(made.error());
+  // Names in it can be used, by whoever was let in, and not listed.
+  if (auto made = make_directory(state.payloads, 0711); !made) return std::unexpected(made.error());
   return state;
 }
 
-void sweep_spool(const std::string& spool, const std::set<std::string>& kept) {
+void sweep_spool(const std::string& directory, const std::set<std::string>& kept) {
   std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(spool, ignored)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
     if (!kept.contains(entry.path().filename())) fs::remove_all(entry.path(), ignored);
   }
 }

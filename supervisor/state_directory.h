@@ -12,6 +12,7 @@ struct StateDirectory {
   std::string path;
   std::string instance;  // 8 hexadecimal digits, made once and kept: the name of this instance's groups
   std::string spool;     // files of results
+  std::string payloads;  // files of payloads; agents of other users get there by a descriptor
   std::string journal;   // the file
   int lock_fd = -1;      // held until the process ends
 };
@@ -20,8 +21,8 @@ struct StateDirectory {
 /// held is waited for up to 4 s: after a kill -9 the old supervisor's guardian holds it while it clears up.
 Result<StateDirectory> open_state_directory(const std::string& path);
 
-/// Removes what is in the spool but those names: results of tasks that are not known any more.
-void sweep_spool(const std::string& spool, const std::set<std::string>& kept);
+/// Removes what is in such a directory but those names: files of tasks that are not known any more.
+void sweep_spool(const std::string& directory, const std::set<std::string>& kept);
 
 /// STATE/token (0600), made from 32 random bytes at the first start; or the file named by gateway.token_file.
 Result<std::string> read_or_make_token(const std::string& file);

@@ -30,6 +30,13 @@ struct TaskResult {
   std::int64_t bytes = 0;  // of what `GET …/result` gives
 };
 
+/// A payload that came as bytes, in a file of the spool, for as long as the task may run.
+struct PayloadFile {
+  std::string path;  // empty: none
+  std::int64_t bytes = 0;
+  std::string digest;  // which tells payloads apart
+};
+
 /// The newest bytes of what the task wrote to stderr and logged.
 struct TaskLog {
   std::string text;
@@ -50,7 +57,8 @@ struct TaskReceipt {
 struct Task {
   std::string id;
   std::string agent;
-  JsonText payload;  // empty: none
+  JsonText payload;  // empty: none, or
+  PayloadFile payload_file;
   Priority priority = Priority::normal;
   Duration timeout{};
   int retries = 0;

@@ -129,6 +129,14 @@ Result<void> enter(const std::vector<std::string>& groups, std::optional<int> ni
   return {};
 }
 
+Result<void> leave_open(const std::string& directory) {
+  if (directory.empty()) return {};
+  const int fd = ::open(directory.c_str(), O_PATH | O_DIRECTORY);
+  if (fd == 3) return {};
+  return fd < 0 ? system_failure("open " + directory, errno)
+                : failure("open " + directory + ": descriptor 3 is taken");
+}
+
 bool bind_to_parent(pid_t parent, int signal) {
   ::prctl(PR_SET_PDEATHSIG, signal);
   return ::getppid() == parent;

@@ -58,6 +58,10 @@ void complain(std::string_view message);
 /// inherited descriptors above 2.
 Result<void> enter(const std::vector<std::string>& groups, std::optional<int> nice = {});
 
+/// Leaves a directory open as descriptor 3 for what is started later, which may not be allowed to pass
+/// through those above it. Empty: nothing. To be called after enter(), while 3 is free.
+Result<void> leave_open(const std::string& directory);
+
 /// Asks for `signal` when `parent` ends; false when it has ended already.
 bool bind_to_parent(pid_t parent, int signal);
 

@@ -20,13 +20,14 @@ namespace {
 constexpr std::string_view usage =
     "usage: kurultai-worker [--join FILE]... [--limit-data BYTES] [--oom-score-adj N] [--nice N] "
     "[--uid N --gid N] [--cwd DIR] "
-    "[--parent PID] [--nofile N] [--become | --hold | --exec-host] -- CMD [ARG...]";
+    "[--parent PID] [--nofile N] [--payloads DIR] [--become | --hold | --exec-host] -- CMD [ARG...]";
 
 enum class Mode { become, hold, exec_host };
 
 struct Options {
   Mode mode = Mode::become;
   std::vector<std::string> join;
+  std::string payloads;
   Launch launch;
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
@@ -62,6 +63,7 @@ bool is_nice(int value) { return value >= -20 && value <= 19; }
 
 bool set_option(std::string_view name, const char* value, Options& options) {
   if (name == "--join") return options.join.emplace_back(value), true;
+  if (name == "--payloads") return options.payloads = value, true;
   if (name == "--cwd") return options.launch.cwd = value, true;
   if (name == "--limit-data") return read_number(value, options.launch.limit_data);
   if (name == "--nofile") return read_number(value, options.launch.open_files);
@@ -103,6 +105,9 @@ int run(char** arguments) {
   }
   if (const auto entered = enter(options.join, options.launch.nice); !entered) {
     return complain(entered.error().message), exit_launch_failed;
+  }
+  if (const auto opened = leave_open(options.payloads); !opened) {
+    return complain(opened.error().message), exit_launch_failed;
   }
   switch (options.mode) {
     case Mode::become:

@@ -121,8 +121,10 @@ void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
   if (connections_.size() >= max_connections) return;  // closed at once: the client may try again
   HttpLimits limits;
   limits.max_body = static_cast<std::size_t>(dispatcher_.config().gateway.max_body.count);
-  // Strangers must not be able to fill the supervisor's memory with bodies.
-  if (over_tcp) limits.may_send_body = [this](const HttpRequest& request) { return has_token(request); };
+  // Strangers must not be able to fill the supervisor's memory, or its disk, with bodies.
+  limits.plan_body = [this](const HttpRequest& request) {
+    return denial(request) ? BodyPlan{BodyPlan::Kind::drop} : plan_payload(request);
+  };
   connections_.push_back(std::make_unique<HttpConnection>(
       loop_, std::move(stream), over_tcp, std::move(limits),
       [this](const auto& exchange) { handle(exchange); },
@@ -165,8 +167,7 @@ bool Gateway::has_token(const HttpRequest& request) const {
          equals_constant_time(request.header("authorization"), "Bearer " + settings_.token);
 }
 
-bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
-  const HttpRequest& request = exchange->request();
+std::optional<Gateway::Denial> Gateway::denial(const HttpRequest& request) const {
   const std::string_view origin = request.header("origin");
   const bool own_origin =
       origin.empty() ||
@@ -174,24 +175,20 @@ bool Gateway::is_allowed(const std::shared_ptr<Exchange>& exchange) const {
   // No Host is HTTP/1.0, which no browser speaks.
   const bool own_host =
       request.header("host").empty() || is_own_host(request.header("host"), settings_.listen);
-  if (!own_host || !own_origin) {
-    respond_error(*exchange, 403, "forbidden",
-                  "requests for another host or from another site's page are refused");
-    return false;
-  }
+  if (!own_host || !own_origin)
+    return Denial{403, "forbidden", "requests for another host or from another site's page are refused"};
   const bool open_to_all =
       request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
-  if (!request.over_tcp || open_to_all || has_token(request)) return true;
-  respond_error(
-      *exchange, 401, "unauthorized",
-      "TCP needs the header 'Authorization: Bearer TOKEN'; `kurultai status` over the socket names the "
-      "token's file");
-  return false;
+  if (!request.over_tcp || open_to_all || has_token(request)) return {};
+  return Denial{401, "unauthorized",
+                "TCP needs the header 'Authorization: Bearer TOKEN'; `kurultai status` over the socket names "
+                "the token's file"};
 }
 
 void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
-  if (!is_allowed(exchange)) return;
   const HttpRequest& request = exchange->request();
+  if (const auto denied = denial(request))
+    return respond_error(*exchange, denied->status, denied->code, denied->message);
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
   std::string allowed;
   for (const Route& route : routes()) {

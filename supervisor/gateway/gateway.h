@@ -24,6 +24,7 @@ struct GatewaySettings {
   std::string token;   // asked for on TCP; empty: none is
   std::string token_file;
   std::string version;
+  std::string payloads;  // directory for payloads that come as bytes
 };
 
 class Gateway {
@@ -87,7 +88,12 @@ class Gateway {
   void accept(std::unique_ptr<uv::Stream> stream, bool over_tcp);
   void handle(const std::shared_ptr<Exchange>& exchange);
   bool has_token(const HttpRequest& request) const;
-  bool is_allowed(const std::shared_ptr<Exchange>& exchange) const;
+  struct Denial {
+    int status;
+    std::string_view code;
+    std::string_view message;
+  };
+  std::optional<Denial> denial(const HttpRequest& request) const;
 
   // routes_tasks.cc
   void post_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -96,13 +102,19 @@ class Gateway {
   void list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-  void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit);
+  void feed_log(const Task& task);
+
+  // routes_result.cc
+  void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path, std::int64_t offset,
                  std::int64_t left);
-  void feed_log(const Task& task);
+
+  // routes_payload.cc
+  BodyPlan plan_payload(const HttpRequest& request);
+  void post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Duration> wait);
 
   // routes_batch.cc
   void post_batch(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -140,6 +152,8 @@ class Gateway {
   std::vector<std::unique_ptr<HttpConnection>> connections_;
   std::unordered_map<std::string, std::vector<Waiter>> waiters_;  // by task id
   std::vector<std::shared_ptr<Batch>> waiting_batches_;
+  std::vector<std::weak_ptr<Upload>> uploads_;
+  std::uint64_t payloads_ = 0;  // for the names of their files
   std::unordered_map<std::string, std::vector<LogFollower>> followers_;
   std::vector<EventClient> event_clients_;
   std::deque<KeptEvent> kept_events_;  // the newest, for Last-Event-ID
@@ -159,6 +173,8 @@ std::string error_json(std::string_view code, std::string_view message, std::chr
 Result<Submission> read_submission(const nlohmann::json& body);
 /// `?wait`, at most an hour.
 Result<std::optional<Duration>> wait_of(const HttpRequest& request);
+/// Whether the body is the payload itself.
+bool is_payload(const HttpRequest& request);
 /// What is told of a task that was accepted.
 std::string accepted_json(const Task& task, const TaskQueue& queue);
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "supervisor/gateway/request_rules.h"
+#include "supervisor/store/upload.h"
 
 namespace kurultai {
 
@@ -16,6 +17,8 @@ std::string_view status_text(int status) {
       return "OK";
     case 202:
       return "Accepted";
+    case 206:
+      return "Partial Content";
     case 204:
       return "No Content";
     case 400:
@@ -34,6 +37,8 @@ std::string_view status_text(int status) {
       return "Conflict";
     case 413:
       return "Content Too Large";
+    case 416:
+      return "Range Not Satisfiable";
     case 417:
       return "Expectation Failed";
     case 422:
@@ -103,7 +108,8 @@ struct HttpConnection::Parser {
     request = {};
     name.clear();
     value.clear();
-    value_seen = complete = in_body = drops_body = answers_early = false;
+    value_seen = complete = in_body = answers_early = false;
+    plan = {};
     header_count = body_bytes = 0;
     lines = RequestLines(connection.limits_.max_header);
   }
@@ -150,7 +156,7 @@ struct HttpConnection::Parser {
         return head_complete();
       case Stop::chunk:
         if (http.content_length == 0) lines.begin_trailers();
-        if (http.content_length > connection.limits_.max_body - body_bytes) body_too_large();
+        if (http.content_length > most_body() - body_bytes) body_too_large();
         return;
       case Stop::end:
         complete = true;
@@ -191,14 +197,27 @@ struct HttpConnection::Parser {
       fault = read_head(request, lines.request_line());
     }
     if (fault) return;
-    const bool has_length = (http.flags & F_CONTENT_LENGTH) != 0;
-    if (has_length && http.content_length > connection.limits_.max_body) return body_too_large();
-    const auto& may_send_body = connection.limits_.may_send_body;
-    drops_body = may_send_body && !may_send_body(request);
-    if (request.header("expect").empty() || request.is_http_1_0) return;
+    if (connection.limits_.plan_body) plan = connection.limits_.plan_body(request);
+    request.upload = plan.upload;
+    const std::uint64_t length = (http.flags & F_CONTENT_LENGTH) != 0 ? http.content_length : 0;
+    const bool has_body = length > 0 || (http.flags & F_CHUNKED) != 0;
+    const bool is_asked_for = !request.header("expect").empty() && !request.is_http_1_0;
+    const bool refuses = plan.kind == BodyPlan::Kind::refuse;
     // Who will be refused is told so instead of being asked for the body, which may come all the same.
-    complete = answers_early = drops_body;
-    if (!drops_body) connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+    if ((refuses && has_body) || (drops_body() && (is_asked_for || length > most_body())) ||
+        (is_asked_for && refuses)) {
+      complete = answers_early = true;
+      return;
+    }
+    if (length > most_body()) return body_too_large();
+    if (is_asked_for) connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+  }
+
+  bool drops_body() const { return plan.kind == BodyPlan::Kind::drop; }
+
+  std::uint64_t most_body() const {
+    return plan.upload == nullptr ? connection.limits_.max_body
+                                  : static_cast<std::uint64_t>(plan.upload->max_bytes());
   }
 
   int body(const char* at, std::size_t n) {
@@ -206,11 +225,19 @@ struct HttpConnection::Parser {
     unchecked = at + n;
     body_bytes += n;
     lines.add_body(n);
-    if (!drops_body && !fault) request.body.append(at, n);
+    if (drops_body() || fault) return 0;
+    if (plan.upload == nullptr) {
+      request.body.append(at, n);
+    } else {
+      plan.upload->take({at, n});
+    }
     return 0;
   }
 
-  void body_too_large() { fault = {413, "the body is larger than gateway.max_body"}; }
+  void body_too_large() {
+    fault = {413, plan.upload == nullptr ? "the body is larger than gateway.max_body"
+                                         : "the payload is larger than store.max_payload"};
+  }
 
   HttpConnection& connection;
   llhttp_t http{};
@@ -223,11 +250,11 @@ struct HttpConnection::Parser {
   std::string value;
   const char* unchecked = nullptr;  // up to here the lines were judged
   std::size_t header_count = 0;
-  std::size_t body_bytes = 0;
+  std::uint64_t body_bytes = 0;
   Stop stop = Stop::none;
   bool value_seen = false;
   bool in_body = false;
-  bool drops_body = false;
+  BodyPlan plan;
   bool complete = false;
   bool answers_early = false;
 };
@@ -276,6 +303,20 @@ void HttpConnection::on_data(std::string_view bytes) {
   if (!parser_->in_body) return;
   body_window_ = was_in_body ? body_window_ + bytes.size() : 0;
   if (!was_in_body) timer_.start(limits_.body_timeout);
+  pace_upload();
+}
+
+// While it waits for our disk, that is not the client's time.
+void HttpConnection::pace_upload() {
+  const auto& upload = parser_->plan.upload;
+  if (upload == nullptr || !upload->is_full()) return;
+  timer_.stop();
+  stream_->pause();
+  upload->when_room([this] {
+    body_window_ = 0;
+    timer_.start(limits_.body_timeout);
+    stream_->resume();
+  });
 }
 
 void HttpConnection::on_time() {
@@ -384,6 +425,7 @@ void HttpConnection::close() {
   timer_.stop();
   write_timer_.stop();
   stream_->pause();
+  parser_->next_request();  // with what has come of an upload
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->connection_ = nullptr;
     if (exchange->on_gone_) std::exchange(exchange->on_gone_, nullptr)();

@@ -13,19 +13,33 @@
 
 namespace kurultai {
 
+class Upload;
+
 struct HttpRequest {
   std::string method;
   std::string target;                          // as sent
   std::string path;                            // of the target, percent-decoded
   std::map<std::string, std::string> query;    // percent-decoded
   std::map<std::string, std::string> headers;  // names in lower case; repeated ones joined by ", "
-  std::string body;
+  std::string body;                            // where it is held in memory,
+  std::shared_ptr<Upload> upload = {};         // and where it is not
   bool over_tcp = false;
   bool is_http_1_0 = false;
 
   /// Empty if there is none.
   std::string_view header(std::string_view name) const;
   std::optional<std::string> parameter(const std::string& name) const;
+};
+
+/// What becomes of a request's body.
+struct BodyPlan {
+  enum class Kind : unsigned char {
+    hold,    // in memory, up to max_body
+    spool,   // into `upload`
+    drop,    // read and dropped: the request will be refused for who sent it
+    refuse,  // not read: the request will be refused, and the connection closed
+  } kind = Kind::hold;
+  std::shared_ptr<Upload> upload = {};
 };
 
 struct HttpLimits {
@@ -42,9 +56,8 @@ struct HttpLimits {
   Duration linger_time{2000};    // after a refusal, for a client that is still sending
   /// While more than is kept of a pipeline waits, nothing is read that would tell that the client has gone.
   Duration presence_check{5000};
-  /// Asked at the end of the header; false: the body is read and dropped, because the request will be refused
-  /// for who sent it. Empty: all may.
-  std::function<bool(const HttpRequest&)> may_send_body = {};
+  /// Asked at the end of the header. Empty: all bodies are held.
+  std::function<BodyPlan(const HttpRequest&)> plan_body = {};
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -99,6 +112,7 @@ class HttpConnection {
   struct Parser;
 
   void on_data(std::string_view bytes);
+  void pace_upload();
   void on_time();
   void on_request_complete();
   void refuse(int status, std::string_view message);

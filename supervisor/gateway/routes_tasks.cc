@@ -16,7 +16,7 @@ namespace {
 constexpr Duration longest_wait = std::chrono::hours(1);
 constexpr std::size_t default_page = 100;
 constexpr std::size_t largest_page = 1000;
-constexpr std::size_t file_piece = 256 * 1024;
+constexpr std::size_t most_unread_log = 256 * 1024;  // of one follower
 constexpr int most_retries = 1000;
 constexpr std::size_t longest_key = 256;
 constexpr std::size_t longest_size_class = 64;
@@ -106,6 +106,7 @@ void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::st
   const HttpRequest& request = exchange->request();
   const auto wait = wait_of(request);
   if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
+  if (is_payload(request)) return post_payload(exchange, *wait);
   const auto body = parse_json(request.body);
   if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
   auto submission = read_submission(*body);
@@ -217,44 +218,6 @@ void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::
   });
 }
 
-void Gateway::get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
-  const Task* task = dispatcher_.tasks().find(id);
-  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
-  if (!is_final(task->state)) {
-    return respond_error(
-        *exchange, 404, "not_found",
-        "task " + id + " is " + std::string(to_string(task->state)) + ": it has no result yet");
-  }
-  const Headers headers = {{"Content-Disposition", "attachment; filename=\"" + id + "\""},
-                           {"X-Content-Type-Options", "nosniff"}};
-  if (!task->result.file.empty()) {
-    exchange->begin(200, "application/octet-stream", headers, task->result.bytes);
-    return send_file(exchange, task->result.file, 0, task->result.bytes);
-  }
-  const JsonText& text = task->result.inline_json;
-  if (text.starts_with('"')) {  // a text is given as itself, not as JSON
-    return exchange->respond(200, "text/plain; charset=utf-8", json::parse(text).get<std::string>(), headers);
-  }
-  exchange->respond(200, text.empty() ? "text/plain; charset=utf-8" : "application/json", text, headers);
-}
-
-// One piece at a time: the next is read when the client has taken this one.
-void Gateway::send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path,
-                        std::int64_t offset, std::int64_t left) {
-  if (left == 0) return exchange->end();
-  const auto length = static_cast<std::size_t>(std::min(left, static_cast<std::int64_t>(file_piece)));
-  read_file(loop_, path, offset, length,
-            [this, guard = std::weak_ptr(alive_), exchange, path, offset, left](Result<std::string> piece) {
-              if (guard.expired() || !exchange->is_open()) return;
-              if (!piece || piece->empty()) return exchange->abort();
-              const auto count = static_cast<std::int64_t>(piece->size());
-              exchange->write(std::move(*piece));
-              exchange->when_written([this, guard, exchange, path, offset, left, count] {
-                if (!guard.expired()) send_file(exchange, path, offset + count, left - count);
-              });
-            });
-}
-
 void Gateway::get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
   const Task* task = dispatcher_.tasks().find(id);
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
@@ -273,7 +236,7 @@ void Gateway::feed_log(const Task& task) {
   std::erase_if(found->second, [&](LogFollower& follower) {
     if (!follower.exchange->is_open()) return true;
     // A reader that is too slow misses the oldest lines, as the log itself drops them.
-    if (follower.exchange->pending() < file_piece || is_final(task.state)) {
+    if (follower.exchange->pending() < most_unread_log || is_final(task.state)) {
       const std::uint64_t from = std::max(follower.sent, task.log.dropped);
       follower.exchange->write(task.log.text.substr(from - task.log.dropped));
       follower.sent = task.log.end();

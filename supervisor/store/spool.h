@@ -16,7 +16,7 @@ namespace kurultai {
 
 inline constexpr std::size_t inline_result_limit = 64 * 1024;
 
-/// One file that grows. Destroying it does not remove the file.
+/// One file that grows. Destroying it does not remove the file, and lets what was handed over be written.
 class SpoolFile {
  public:
   SpoolFile(uv::Loop& loop, std::string path);
@@ -29,12 +29,17 @@ class SpoolFile {
   const std::string& path() const { return path_; }
   /// Called whenever a write has finished.
   void on_progress(std::function<void()> callback);
-  /// Calls back on the loop when all is written, with the first failure if there was one.
-  void finish(std::function<void(Result<void>)> done);
+  /// Calls back on the loop when all is written, and on disk too where that is asked for, with the first
+  /// failure if there was one. Once; nothing is appended after it.
+  enum class Until : unsigned char { written, synced };
+  void finish(Until until, std::function<void(Result<void>)> done);
+  /// Nobody wants it: the file goes away when nothing is being written to it any more.
+  void discard();
 
  private:
   struct Shared;  // outlives the object while a write is under way
   static void write_next(uv::Loop& loop, const std::shared_ptr<Shared>& shared);
+  static void go_on(uv::Loop& loop, const std::shared_ptr<Shared>& shared);
 
   uv::Loop& loop_;
   std::string path_;
@@ -44,6 +49,12 @@ class SpoolFile {
 
 /// Removes a spooled file on a thread.
 void remove_file(uv::Loop& loop, std::string path);
+
+/// Brings a file that somebody else has written to disk, on a thread: what is large takes its time.
+void sync_file(uv::Loop& loop, std::string path, std::function<void(Result<void>)> done);
+
+/// Gives a file to the user `uid`, who alone may read it then, on a thread.
+void hand_over_file(uv::Loop& loop, std::string path, unsigned uid, std::function<void(Result<void>)> done);
 
 /// Up to `length` bytes from `offset`, read on a thread.
 void read_file(uv::Loop& loop, std::string path, std::int64_t offset, std::size_t length,

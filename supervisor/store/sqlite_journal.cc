@@ -32,8 +32,8 @@ Result<void> sync_path(const std::string& path, int flags) {
   return synced ? Result<void>{} : system_failure("fsync " + path, code);
 }
 
-/// The file and its name.
-Result<void> sync_result(const std::string& path) {
+/// What is in the file is there by now, as a rule: a large one would hold up everybody's commit.
+Result<void> sync_with_name(const std::string& path) {
   if (auto synced = sync_path(path, 0); !synced) return synced;
   return sync_path(path.substr(0, path.rfind('/')), O_DIRECTORY);
 }
@@ -45,7 +45,7 @@ struct SqliteJournal::Change {
   std::string id;
   std::vector<SubmittedRow> submitted;  // at most one, except where the whole file is written anew
   std::vector<ProgressRow> progress;
-  std::string result;  // to be on disk before
+  std::string file;  // payload or result: to be on disk before
   std::function<void(Result<void>)> accepted = {};
   std::vector<std::function<void()>> done = {};
 };
@@ -104,8 +104,8 @@ struct SqliteJournal::Writer {
       }
     }
     for (const Change& change : batch) {
-      if (change.result.empty()) continue;
-      if (auto synced = sync_result(change.result); !synced) return synced;
+      if (change.file.empty()) continue;
+      if (auto synced = sync_with_name(change.file); !synced) return synced;
     }
     auto committed = commit(batch);
     if (!committed) close();
@@ -145,7 +145,7 @@ void SqliteJournal::accept(const Task& task, const std::vector<const Task*>& evi
   if (!trouble_.empty()) {
     return uv::defer(loop_, [done = std::move(done), why = trouble_] { done(failure(why)); });
   }
-  Change change{Change::Kind::accept, task.id, {submitted_row(task)}, {}, {}};
+  Change change{Change::Kind::accept, task.id, {submitted_row(task)}, {}, task.payload_file.path};
   for (const Task* one : evicted) change.progress.push_back(progress_row(*one));
   change.accepted = std::move(done);
   put(std::move(change), true);
@@ -153,7 +153,7 @@ void SqliteJournal::accept(const Task& task, const std::vector<const Task*>& evi
 
 void SqliteJournal::change(const Task& task, std::function<void()> done) {
   Change change{Change::Kind::change, task.id, {}, {progress_row(task)}, {}};
-  if (task.ends_as) change.result = task.result.file;
+  if (task.ends_as) change.file = task.result.file;
   const bool awaited = static_cast<bool>(done);
   if (awaited) change.done.push_back(std::move(done));
   put(std::move(change), awaited);
@@ -168,7 +168,7 @@ void SqliteJournal::append(Change change) {
       Change& older = waiting_[at->second];
       if (!change.submitted.empty()) older.submitted = std::move(change.submitted);
       older.progress = std::move(change.progress);
-      older.result = std::move(change.result);
+      older.file = std::move(change.file);
       std::ranges::move(change.done, std::back_inserter(older.done));
       return;
     }

@@ -1,5 +1,6 @@
 #include "supervisor/store/task_rows.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,7 +13,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t own_format = 0x4b75726c;  // "Kurl", SQLite's application_id
-constexpr std::int64_t newest_schema = 1;
+constexpr std::int64_t newest_schema = 2;
 
 constexpr const char* schema_1 = R"(
 CREATE TABLE submitted(
@@ -29,8 +30,20 @@ PRAGMA application_id = 0x4b75726c;
 PRAGMA user_version = 1;
 )";
 
+/// Payloads that came as bytes.
+constexpr const char* schema_2 = R"(
+ALTER TABLE submitted ADD COLUMN payload_file TEXT NOT NULL DEFAULT '';
+ALTER TABLE submitted ADD COLUMN payload_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE submitted ADD COLUMN payload_digest TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 2;
+)";
+
+/// Each brings a file from the version before it to its own.
+constexpr std::array schemas = {schema_1, schema_2};
+static_assert(schemas.size() == newest_schema);
+
 constexpr std::string_view insert_sql =
-    "INSERT OR REPLACE INTO submitted VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    "INSERT OR REPLACE INTO submitted VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 constexpr std::string_view replace_sql =
     "INSERT OR REPLACE INTO progress VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
     "?15, "
@@ -38,7 +51,8 @@ constexpr std::string_view replace_sql =
 constexpr std::string_view load_sql =
     "SELECT s.id, agent, payload, priority, timeout_ms, retries, memory_limit, idempotency_key, size_class, "
     "submitted_ms, state, attempt, preemptions, started_ms, finished_ms, waited_ms, ran_ms, worker, message, "
-    "peak_bytes, checkpoint, result, result_file, result_bytes, error, receipts, cancel_asked, percent "
+    "peak_bytes, checkpoint, result, result_file, result_bytes, error, receipts, cancel_asked, percent, "
+    "payload_file, payload_bytes, payload_digest "
     "FROM submitted AS s LEFT JOIN progress AS p ON p.id = s.id ORDER BY s.id";
 
 std::int64_t milliseconds_of(WallTime time) {
@@ -50,6 +64,8 @@ WallTime time_of(std::int64_t milliseconds) { return WallTime(std::chrono::milli
 std::optional<std::int64_t> milliseconds_of(const std::optional<WallTime>& time) {
   return time ? std::optional(milliseconds_of(*time)) : std::nullopt;
 }
+
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 std::string text_of(const TaskError& error) {
   return to_text({{"reason", to_string(error.reason)},
@@ -121,6 +137,7 @@ Task read_task(const Statement& row) {
   task.size_class = row.text(8);
   task.submitted_at = time_of(row.number(9));
   task.durable = task.accepted = true;
+  task.payload_file = {row.text(28), row.number(29), row.text(30)};
   if (!row.is_null(10)) read_progress(row, task);
   return task;
 }
@@ -132,16 +149,18 @@ Result<bool> prepare_schema(Database& database) {
   if (!schema) return std::unexpected(schema.error());
   const auto tables = database.number("SELECT count(*) FROM sqlite_schema");
   if (!tables) return std::unexpected(tables.error());
-  if (*tables == 0 && *format == 0) {
-    if (auto made = database.execute((std::string("BEGIN;") + schema_1 + "COMMIT;").c_str()); !made)
-      return std::unexpected(made.error());
-    return true;
-  }
-  if (*format != own_format) return failure("is a database of another program");
+  const bool is_new = *tables == 0 && *format == 0;
+  if (!is_new && *format != own_format) return failure("is a database of another program");
   if (*schema > newest_schema)
     return failure("was written by a newer kurultaid (schema " + std::to_string(*schema) +
                    ", this one knows up to " + std::to_string(newest_schema) + ")");
-  return false;
+  std::string steps;  // all of them or none
+  for (std::int64_t version = is_new ? 0 : *schema; version < newest_schema; ++version)
+    steps += schemas.at(static_cast<std::size_t>(version));
+  if (steps.empty()) return false;
+  if (auto made = database.execute(("BEGIN;" + steps + "COMMIT;").c_str()); !made)
+    return std::unexpected(made.error());
+  return is_new;
 }
 
 }  // namespace
@@ -158,6 +177,9 @@ SubmittedRow submitted_row(const Task& task) {
   row.retries = task.retries;
   row.submitted_ms = milliseconds_of(task.submitted_at);
   if (task.memory_limit) row.memory_limit = task.memory_limit->count;
+  row.payload_file = name_of(task.payload_file.path);
+  row.payload_bytes = task.payload_file.bytes;
+  row.payload_digest = task.payload_file.digest;
   return row;
 }
 
@@ -170,7 +192,7 @@ ProgressRow progress_row(const Task& task) {
   row.message = task.message;
   row.checkpoint = task.checkpoint;
   row.result = task.result.inline_json;
-  row.result_file = task.result.file.substr(task.result.file.rfind('/') + 1);
+  row.result_file = name_of(task.result.file);
   row.result_bytes = task.result.bytes;
   if (task.error) row.error = text_of(*task.error);
   if (!task.receipts.empty()) row.receipts = text_of(task.receipts);
@@ -211,6 +233,9 @@ Result<void> TaskRows::insert(const SubmittedRow& row) {
       .bind(7, row.key)
       .bind(8, row.size_class)
       .bind(9, row.submitted_ms)
+      .bind(10, row.payload_file)
+      .bind(11, row.payload_bytes)
+      .bind(12, row.payload_digest)
       .run();
 }
 

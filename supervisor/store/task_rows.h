@@ -13,8 +13,8 @@
 namespace kurultai {
 
 struct SubmittedRow {
-  std::string id, agent, payload, priority, key, size_class;
-  std::int64_t timeout_ms = 0, retries = 0, submitted_ms = 0;
+  std::string id, agent, payload, priority, key, size_class, payload_file, payload_digest;
+  std::int64_t timeout_ms = 0, retries = 0, submitted_ms = 0, payload_bytes = 0;
   std::optional<std::int64_t> memory_limit;
 };
 
@@ -26,8 +26,9 @@ struct ProgressRow {
   std::optional<double> percent;
 };
 
+/// Files of the spool stand in the rows by their names, without the directory.
 SubmittedRow submitted_row(const Task& task);
-/// Of a task whose end is being written down: that end. A spooled result by its name without the directory.
+/// Of a task whose end is being written down: that end.
 ProgressRow progress_row(const Task& task);
 
 class TaskRows {

@@ -64,6 +64,8 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
     argv.insert(argv.end(),
                 {"--uid", std::to_string(input.user->uid), "--gid", std::to_string(input.user->gid)});
   }
+  if (input.user && !hosted && !input.payloads.empty())
+    argv.insert(argv.end(), {"--payloads", input.payloads});
   if (!agent.cwd.empty()) argv.insert(argv.end(), {"--cwd", agent.cwd});
   if (hosted) {
     argv.emplace_back("--exec-host");
@@ -75,6 +77,10 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
   for (const auto& [name, value] : environment_of(input))
     options.environment.emplace_back(name).append("=").append(value);
   return options;
+}
+
+std::string payload_path(const std::string& file, bool own_user) {
+  return own_user ? file : "/proc/self/fd/3/" + file.substr(file.rfind('/') + 1);
 }
 
 Result<User> look_up_user(const std::string& user) {

@@ -30,6 +30,7 @@ struct LaunchInput {
   std::optional<int> nice;                 // absent: as the supervisor's own
   int supervisor_pid = 0;
   std::vector<std::string> environment;  // the supervisor's own
+  std::string payloads;                  // directory of payloads that came as bytes
 };
 
 /// Agents get, of the supervisor's environment, what names places and languages (PATH HOME USER LOGNAME SHELL
@@ -37,6 +38,10 @@ struct LaunchInput {
 /// NODE_OPTIONS with a heap limit of three quarters of the cap (V8 needs the rest for code, stacks and
 /// buffers), and last `env`.
 uv::SpawnOptions launch_options(const LaunchInput& input);
+
+/// Where an agent finds the payload `file`. One of another user cannot pass through the state directory: its
+/// launcher leaves it descriptor 3, which is the directory, and /proc leads there from inside the agent.
+std::string payload_path(const std::string& file, bool own_user);
 
 /// "name" or "uid" from the system's database. May read files or ask a server: not for every worker.
 Result<User> look_up_user(const std::string& user);

@@ -57,6 +57,7 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
     }
     input.user = known->second;
   }
+  input.payloads = settings_.payloads;
   auto group =
       controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});
   if (!group) return std::unexpected(group.error());
@@ -67,6 +68,7 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   input.group_options = (*group)->launch_options();
 
   WorkerSpec spec{id, agent, limit, warning, settings_.max_line, agent->concurrency};
+  if (input.user) spec.uid = input.user->uid;
   workers_.push_back(
       std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener_));
   if (agent->user == "auto") uids_[id] = input.user->uid;

@@ -22,6 +22,7 @@ struct PoolSettings {
   std::vector<std::string> environment;  // the supervisor's own
   std::size_t max_line = 0;
   std::optional<int> nice;  // of workers; absent: the supervisor's own
+  std::string payloads;     // directory of payloads that came as bytes
   unsigned first_uid = 0;   // of `user: auto`, and the 63 that follow
 };
 
@@ -35,6 +36,8 @@ class Pool {
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
                         std::optional<Bytes> edge);
 
+  /// The directory of payloads that came as bytes.
+  const std::string& payloads() const { return settings_.payloads; }
   Worker* find(const std::string& id);
   std::vector<WorkerView> views() const;
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }

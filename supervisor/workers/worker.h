@@ -64,6 +64,7 @@ struct WorkerSpec {
   Bytes memory_warning;
   std::size_t max_line = 0;
   int slots = 1;
+  std::optional<unsigned> uid = {};  // that it runs as; absent: the supervisor's own
 };
 
 class Worker {

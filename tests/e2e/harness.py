@@ -134,9 +134,10 @@ class Daemon:
     def request(self, method, path, body=None, headers=None, timeout=60):
         connection = _UnixConnection(self.socket, timeout * PATIENCE)
         try:
-            if body is not None and not isinstance(body, (bytes, str)):
+            if isinstance(body, (dict, list)):
                 body = json.dumps(body)
-            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+            headers = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, path, body, headers, encode_chunked="Transfer-Encoding" in headers)
             response = connection.getresponse()
             answer = Answer(response.status, dict(response.getheaders()), response.read())
             api.check(method, path, answer.status, answer.headers, answer.body)

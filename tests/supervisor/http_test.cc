@@ -338,7 +338,9 @@ TEST_CASE("HTTP/1.0 ends with its answer unless asked otherwise, and knows no ch
 TEST_CASE("who is to be refused is not asked for a body") {
   HttpLimits limits;
   limits.max_body = 10;
-  limits.may_send_body = [](const HttpRequest& request) { return request.header("x") == "1"; };
+  limits.plan_body = [](const HttpRequest& request) {
+    return BodyPlan{request.header("x") == "1" ? BodyPlan::Kind::hold : BodyPlan::Kind::drop};
+  };
   const std::string head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\n";
   const std::string invitation = "HTTP/1.1 100 Continue\r\n\r\n";
   CHECK(Served(limits)
@@ -511,7 +513,9 @@ TEST_CASE("bytes that come between an answer and the next request do not overtak
 TEST_CASE("the body of a request that may not send one is dropped") {
   HttpLimits limits;
   limits.max_body = 10;
-  limits.may_send_body = [](const HttpRequest& request) { return request.header("x") == "1"; };
+  limits.plan_body = [](const HttpRequest& request) {
+    return BodyPlan{request.header("x") == "1" ? BodyPlan::Kind::hold : BodyPlan::Kind::drop};
+  };
   Served served(limits);
   served.talk(
       "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"

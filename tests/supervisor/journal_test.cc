@@ -222,7 +222,39 @@ TEST_CASE("what is no journal of ours is refused, with the next step") {
   place.journal.reset();
   {
     auto newer = Database::open(place.file).value();
-    REQUIRE(newer.execute("PRAGMA user_version = 2;"));
+    REQUIRE(newer.execute("PRAGMA user_version = 3;"));
   }
-  CHECK(refusal().contains("newer kurultaid (schema 2, this one knows up to 1)"));
+  CHECK(refusal().contains("newer kurultaid (schema 3, this one knows up to 2)"));
+}
+
+TEST_CASE("a journal of an older schema is brought forward") {
+  // As the first release wrote it.
+  constexpr const char* first = R"(
+CREATE TABLE submitted(
+  id TEXT PRIMARY KEY NOT NULL, agent TEXT NOT NULL, payload TEXT NOT NULL, priority TEXT NOT NULL,
+  timeout_ms INTEGER NOT NULL, retries INTEGER NOT NULL, memory_limit INTEGER, idempotency_key TEXT NOT NULL,
+  size_class TEXT NOT NULL, submitted_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE progress(
+  id TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL, cancel_asked INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  preemptions INTEGER NOT NULL, started_ms INTEGER, finished_ms INTEGER, waited_ms INTEGER NOT NULL,
+  ran_ms INTEGER NOT NULL, worker TEXT NOT NULL, percent REAL, message TEXT NOT NULL,
+  peak_bytes INTEGER NOT NULL, checkpoint TEXT NOT NULL, result TEXT NOT NULL, result_file TEXT NOT NULL,
+  result_bytes INTEGER NOT NULL, error TEXT NOT NULL, receipts TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO submitted VALUES('1m7zws0d7dj5xpm4', 'count', '{"to":3}', 'high', 1000, 2, NULL, 'k', '', 1700000000000);
+PRAGMA application_id = 0x4b75726c;
+PRAGMA user_version = 1;
+)";
+  Place place;
+  place.journal.reset();
+  std::filesystem::remove(place.file);
+  REQUIRE(Database::open(place.file)->execute(first));
+  for (int opened = 0; opened < 2; ++opened) {
+    const std::vector<Task> known = place.open();
+    REQUIRE(known.size() == 1);
+    CHECK(known.front().agent == "count");
+    CHECK(known.front().priority == Priority::high);
+    CHECK(known.front().payload_file.path.empty());
+    place.journal.reset();
+  }
+  CHECK(Database::open(place.file)->number("PRAGMA user_version").value() == 2);
 }

@@ -16,6 +16,7 @@ namespace kurultai {
 struct SubmitOptions {
   std::string agent;
   std::string payload;  // JSON, @FILE or -
+  std::string file;     // instead of it: the payload as it is, of any size; - is stdin
   std::string priority;
   std::string key;
   std::string size_class;

@@ -1,6 +1,8 @@
 #include "tools/kurultai/http.h"
 
 #include <curl/curl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -45,6 +47,7 @@ struct Http::Transfer {
     headers.reset(curl_slist_append(headers.release(), line.c_str()));
   }
   void prepare(const Endpoint& endpoint);
+  void prepare_upload();
   bool take(std::string_view bytes);
   int status() const {
     long code = 0;
@@ -74,7 +77,9 @@ void Http::Transfer::prepare(const Endpoint& endpoint) {
   curl_easy_setopt(h, CURLOPT_ERRORBUFFER, error.data());
   curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, 10'000L);
   curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
-  if (request.method == "POST") {
+  if (request.upload >= 0) {
+    prepare_upload();
+  } else if (request.method == "POST") {
     curl_easy_setopt(h, CURLOPT_POST, 1L);
     curl_easy_setopt(h, CURLOPT_POSTFIELDS, request.body.data());
     curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
@@ -86,6 +91,32 @@ void Http::Transfer::prepare(const Endpoint& endpoint) {
   if (!endpoint.token.empty()) add_header("Authorization: Bearer " + endpoint.token);
   if (!request.last_event_id.empty()) add_header("Last-Event-ID: " + request.last_event_id);
   curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers.get());
+}
+
+void Http::Transfer::prepare_upload() {
+  CURL* h = easy.get();
+  curl_easy_setopt(h, CURLOPT_POST, 1L);
+  curl_easy_setopt(h, CURLOPT_READDATA, this);
+  curl_easy_setopt(
+      h, CURLOPT_READFUNCTION, +[](char* room, std::size_t, std::size_t count, void* self) -> std::size_t {
+        const int fd = static_cast<Transfer*>(self)->request.upload;
+        ssize_t got = 0;
+        do {
+          got = ::read(fd, room, count);
+        } while (got < 0 && errno == EINTR);
+        return got < 0 ? CURL_READFUNC_ABORT : static_cast<std::size_t>(got);
+      });
+  struct stat status{};
+  const bool is_file = ::fstat(request.upload, &status) == 0 && S_ISREG(status.st_mode);
+  curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, is_file ? static_cast<curl_off_t>(status.st_size) : -1);
+  if (!is_file) add_header("Transfer-Encoding: chunked");
+  add_header("Content-Type: application/octet-stream");
+  // A second is enough for a refusal to come before the bytes.
+  curl_easy_setopt(h, CURLOPT_EXPECT_100_TIMEOUT_MS, 1000L);
+  curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+  // However long it takes, as long as it goes on.
+  curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, 60L);
 }
 
 Http::Http(Endpoint endpoint) : endpoint_(std::move(endpoint)), multi_(nullptr) {

@@ -22,6 +22,7 @@ struct Request {
   std::string body;                            // JSON
   std::string last_event_id;                   // sent when not empty
   Duration timeout{std::chrono::seconds(60)};  // for the whole answer; 0: none
+  int upload = -1;                             // an open file whose bytes are the body instead, as they are
 };
 
 struct Response {

@@ -227,6 +227,11 @@ void CommandLineApp::add_submit() {
       ->type_name("AGENT");
   command->add_option("payload", options.payload, "the same as --payload")->type_name("JSON|@FILE|-");
   command->add_option("--payload", options.payload, "JSON, @FILE, or - for stdin")->type_name("JSON|@FILE|-");
+  command
+      ->add_option(
+          "--file", options.file,
+          "its bytes are the payload, of any size: the agent gets a file, a command its stdin; - for stdin")
+      ->type_name("FILE|-");
   priority_option(command, options.priority);
   duration_option(
       command, "--timeout", [&options](Duration d) { options.timeout = d; }, "end the task after so long");

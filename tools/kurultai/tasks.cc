@@ -57,8 +57,8 @@ Answer<ExitStatus> report(Http& http, const std::string& body, bool as_json) {
           (task.log_bytes.value_or(0) > 0 ? "; `kurultai logs " + task.id + "` has what it wrote" : ""));
 }
 
-Answer<ExitStatus> submit_only(Http& http, const std::string& body, bool as_json) {
-  const auto answer = post(http, "/v1/tasks", body);
+/// `accepted`: what the supervisor said to the submission.
+Answer<ExitStatus> submit_only(const Answer<std::string>& answer, bool as_json) {
   if (!answer) return std::unexpected(answer.error());
   const auto object = parse_answer(*answer);
   if (!object) return std::unexpected(object.error());
@@ -66,10 +66,9 @@ Answer<ExitStatus> submit_only(Http& http, const std::string& body, bool as_json
   return ExitStatus::done;
 }
 
-Answer<ExitStatus> submit_and_follow(Http& http, const std::string& body, const FollowOptions& follow,
-                                     bool as_json) {
-  // Not with ?wait: then Ctrl-C could not name the task that goes on.
-  const auto accepted = post(http, "/v1/tasks", body);
+/// Not with ?wait: then Ctrl-C could not name the task that goes on.
+Answer<ExitStatus> follow_accepted(Http& http, const Answer<std::string>& accepted,
+                                   const FollowOptions& follow, bool as_json) {
   if (!accepted) return std::unexpected(accepted.error());
   const auto object = parse_answer(*accepted);
   if (!object) return std::unexpected(object.error());
@@ -78,9 +77,35 @@ Answer<ExitStatus> submit_and_follow(Http& http, const std::string& body, const 
   return report(http, *finished, as_json);
 }
 
+/// The file's bytes are the payload, and the fields stand in the query.
+Answer<std::string> post_file(Http& http, const json& fields, const std::string& path) {
+  const int file = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  char first = 0;  // a directory can be opened and not be read
+  const bool readable = file >= 0 && (::pread(file, &first, 1, 0) >= 0 || errno == ESPIPE);
+  if (!readable) {
+    const int code = errno;
+    ::close(file);
+    return complaint(ExitStatus::usage, "payload " + path + ": " + std::strerror(code));
+  }
+  Request request;
+  request.method = "POST";
+  request.path = "/v1/tasks";
+  for (const auto& [name, value] : fields.items()) {
+    request.path += request.path.contains('?') ? '&' : '?';
+    request.path += name + "=" + url_escaped(value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  request.upload = file;
+  request.timeout = Duration(0);
+  auto answer = http.request(std::move(request));
+  ::close(file);
+  return body_of(std::move(answer));
+}
+
 }  // namespace
 
 Answer<ExitStatus> submit(Http& http, const SubmitOptions& options) {
+  if (!options.file.empty() && !options.payload.empty())
+    return complaint(ExitStatus::usage, "--payload and --file exclude each other");
   const auto payload = read_payload(options.payload);
   if (!payload) return std::unexpected(payload.error());
   json fields = {{"agent", options.agent}};
@@ -89,9 +114,10 @@ Answer<ExitStatus> submit(Http& http, const SubmitOptions& options) {
   if (!options.size_class.empty()) fields["sizeClass"] = options.size_class;
   if (options.timeout) fields["timeout"] = to_string(*options.timeout);
   if (options.retries) fields["retries"] = *options.retries;
-  const std::string body = with_payload(fields, *payload);
-  if (!options.wait && !options.stream) return submit_only(http, body, options.json);
-  return submit_and_follow(http, body, {options.stream, options.stream}, options.json);
+  const auto accepted = options.file.empty() ? post(http, "/v1/tasks", with_payload(fields, *payload))
+                                             : post_file(http, fields, options.file);
+  if (!options.wait && !options.stream) return submit_only(accepted, options.json);
+  return follow_accepted(http, accepted, {options.stream, options.stream}, options.json);
 }
 
 Answer<ExitStatus> exec(Http& http, const ExecOptions& options) {
@@ -107,8 +133,9 @@ Answer<ExitStatus> exec(Http& http, const ExecOptions& options) {
   if (!options.priority.empty()) fields["priority"] = options.priority;
   if (options.timeout) fields["timeout"] = to_string(*options.timeout);
   const std::string body = with_payload(fields, to_text(payload));
-  if (!options.wait) return submit_only(http, body, options.json);
-  return submit_and_follow(http, body, {false, true}, options.json);
+  const auto accepted = post(http, "/v1/tasks", body);
+  if (!options.wait) return submit_only(accepted, options.json);
+  return follow_accepted(http, accepted, {false, true}, options.json);
 }
 
 Answer<ExitStatus> cancel(Http& http, const std::vector<std::string>& ids, bool json) {

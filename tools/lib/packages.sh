@@ -3,7 +3,7 @@
 # shellcheck disable=SC2034  # the lists are for the scripts that source this
 
 build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-json3-dev libspdlog-dev libyaml-cpp-dev
-  doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev prometheus-cpp-dev python3)
+  doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev prometheus-cpp-dev python3)
 test_packages=(python3 nodejs python3-jsonschema python3-yaml)
 sanitize_packages=(valgrind)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 shellcheck python3)
