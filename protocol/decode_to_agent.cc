@@ -21,6 +21,7 @@ Priority priority_of(Fields& in) {
 
 void read_command(Fields& in, TaskMessage& task) {
   task.argv = in.texts_if_any("argv");
+  if (task.argv.empty()) return;  // the rest belongs to a command
   task.cwd = in.text_or("cwd", "");
   task.result_file = in.text_or("resultFile", "");
   task.inline_limit = {in.whole_or("inlineLimitBytes", 0)};

@@ -5,7 +5,7 @@
 build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-json3-dev libspdlog-dev libyaml-cpp-dev
   doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev prometheus-cpp-dev python3)
 test_packages=(python3 nodejs python3-jsonschema python3-yaml)
-sanitize_packages=(valgrind)
+sanitize_packages=(valgrind clang-19 libclang-rt-19-dev)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 shellcheck python3)
 coverage_packages=(gcovr)
 vm_packages=(qemu-system-x86 busybox-static e2fsprogs python3)
