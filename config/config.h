@@ -87,6 +87,8 @@ struct OvertakingConfig {
 struct GatewayConfig {
   std::string listen = "127.0.0.1:7717";  // or none
   Bytes max_body = mebibytes(1);
+  int max_connections = 1024;
+  int max_connections_per_peer = 512;  // of one address, or of one user on the socket
   std::string token_file;  // empty: STATE/token
   bool auth = true;        // auth: token | none (loopback only)
 };

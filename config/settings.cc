@@ -159,6 +159,11 @@ void add_gateway(std::vector<Setting<Config>>& table) {
       field(&Config::gateway, &GatewayConfig::listen));
   add(table, "gateway.max_body", live, "The largest JSON body of a request", Size{kibibytes(1), gibibytes(1)},
       field(&Config::gateway, &GatewayConfig::max_body));
+  add(table, "gateway.max_connections", live, "How many clients may be connected", WholeNumber{1, many},
+      field(&Config::gateway, &GatewayConfig::max_connections));
+  add(table, "gateway.max_connections_per_peer", live,
+      "How many connections one address may hold, or one user on the Unix socket", WholeNumber{1, many},
+      field(&Config::gateway, &GatewayConfig::max_connections_per_peer));
   add(table, "gateway.token_file", at_restart,
       "Where the bearer token stands; \"\": token in the state directory", Text{"a path", any_text, ""},
       field(&Config::gateway, &GatewayConfig::token_file));

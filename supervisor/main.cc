@@ -192,9 +192,9 @@ class Supervisor {
     ConfigChange change = compare(*config_, *fresh);
     // What needs a restart stays as it is, so that `config show` tells what is in effect.
     fresh->memory.cgroup_parent = config_->memory.cgroup_parent;
-    const Bytes max_body = fresh->gateway.max_body;
-    fresh->gateway = config_->gateway;
-    fresh->gateway.max_body = max_body;
+    fresh->gateway.listen = config_->gateway.listen;
+    fresh->gateway.token_file = config_->gateway.token_file;
+    fresh->gateway.auth = config_->gateway.auth;
     fresh->ipc = config_->ipc;
     config_ = std::make_shared<const Config>(std::move(*fresh));
     budget_ = config_->memory.budget.value_or(machine_);

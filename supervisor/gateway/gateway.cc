@@ -1,18 +1,25 @@
 #include "supervisor/gateway/gateway.h"
 
 #include <arpa/inet.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "config/listen_address.h"
 #include "protocol/json_text.h"
+#include "supervisor/event_log.h"
 
 namespace kurultai {
 
 namespace {
 
-constexpr std::size_t max_connections = 1024;
+constexpr std::string_view too_many =
+    "there are more connections than gateway.max_connections or max_connections_per_peer";
+constexpr std::string_view for_own_user = "the socket is for the supervisor's own user and root";
+constexpr unsigned nobody = ~0U;                        // whose user the kernel does not tell
+constexpr Duration reserve_time{2000};                  // to ask in, when there is no room
 constexpr std::size_t max_event_backlog = 1024 * 1024;  // of one client that reads too slowly
 constexpr std::size_t kept_events = 256;
 
@@ -57,6 +64,23 @@ std::optional<std::string> match(std::string_view pattern, std::string_view path
   return id.find('/') == std::string_view::npos ? std::optional<std::string>(id) : std::nullopt;
 }
 
+std::string no_room_at_all() {
+  const std::string body =
+      to_text({{"error", {{"code", "too_many_connections"}, {"message", too_many}, {"retryAfter", 1}}}}) +
+      "\n";
+  return "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+         "Content-Length: " +
+         std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body;
+}
+
+/// The rest of the supervisor (workers' pipes, readings, the journal) needs descriptors too.
+int descriptors_for_connections() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
+  const rlim_t most = std::min<rlim_t>(limit.rlim_cur, 1'000'000);
+  return static_cast<int>(most - std::min<rlim_t>(most / 2, 512));
+}
+
 }  // namespace
 
 void respond_json(Exchange& exchange, int status, std::string json) {
@@ -89,7 +113,8 @@ Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Contr
       settings_(std::move(settings)),
       reload_(std::move(reload)),
       troubles_(std::move(troubles)),
-      started_(loop.wall_now()) {
+      started_(loop.wall_now()),
+      most_connections_(descriptors_for_connections()) {
   dispatcher_.on_log([this](const Task& task) { feed_log(task); });
 }
 
@@ -118,22 +143,51 @@ void Gateway::stop() {
 std::string Gateway::address() const { return tcp_ == nullptr ? "" : tcp_->address(); }
 
 void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
-  if (connections_.size() >= max_connections) return;  // closed at once: the client may try again
+  using Place = ConnectionCounts::Place;
+  const GatewayConfig& config = dispatcher_.config().gateway;
+  const bool stranger = !over_tcp && is_stranger(*stream);
+  const ConnectionCounts::Limits room = {std::min(config.max_connections, most_connections_),
+                                         config.max_connections_per_peer};
+  const std::string peer =
+      over_tcp ? stream->peer_address() : std::to_string(stream->peer_user().value_or(nobody));
+  const Place place = counts_.add(peer, stranger ? ConnectionCounts::Limits{0, 0} : room);
+  // Told without hearing what is asked: it may close before the client has said it.
+  if (place == Place::none) return stream->write(no_room_at_all());
   HttpLimits limits;
-  limits.max_body = static_cast<std::size_t>(dispatcher_.config().gateway.max_body.count);
+  limits.max_body = static_cast<std::size_t>(config.max_body.count);
   // Strangers must not be able to fill the supervisor's memory, or its disk, with bodies.
   limits.plan_body = [this](const HttpRequest& request) {
-    return denial(request) ? BodyPlan{BodyPlan::Kind::drop} : plan_payload(request);
+    return wants_body(request) ? plan_payload(request) : BodyPlan{BodyPlan::Kind::drop};
   };
+  const bool in_reserve = place == Place::reserve;
+  if (in_reserve) {
+    limits.one_request = true;
+    limits.header_timeout = limits.idle_timeout = reserve_time;
+    limits.plan_body = [](const HttpRequest&) { return BodyPlan{BodyPlan::Kind::drop}; };
+  }
   connections_.push_back(std::make_unique<HttpConnection>(
       loop_, std::move(stream), over_tcp, std::move(limits),
-      [this](const auto& exchange) { handle(exchange); },
-      [this](HttpConnection& closed) {
+      [this, in_reserve, stranger](const auto& exchange) {
+        if (stranger) return respond_error(*exchange, 403, "forbidden", for_own_user);
+        in_reserve ? handle_in_reserve(exchange) : handle(exchange);
+      },
+      [this, peer, place](HttpConnection& closed) {
+        counts_.remove(peer, place);
         uv::defer(loop_, [this, guard = std::weak_ptr(alive_), gone = &closed] {
           if (guard.expired()) return;
           std::erase_if(connections_, [gone](const auto& connection) { return connection.get() == gone; });
         });
       }));
+}
+
+// The file's mode says so too, but whoever owns the directory may change it.
+bool Gateway::is_stranger(const uv::Stream& stream) {
+  const auto user = stream.peer_user();
+  if (user && (*user == 0 || *user == ::geteuid())) return false;
+  const unsigned who = user.value_or(nobody);
+  if (strangers_.size() < 64 && strangers_.insert(who).second)
+    log_warning("socket " + settings_.socket + ": refused user " + std::to_string(who));
+  return true;
 }
 
 const std::vector<Gateway::Route>& Gateway::routes() {
@@ -167,15 +221,25 @@ bool Gateway::has_token(const HttpRequest& request) const {
          equals_constant_time(request.header("authorization"), "Bearer " + settings_.token);
 }
 
-std::optional<Gateway::Denial> Gateway::denial(const HttpRequest& request) const {
+bool Gateway::is_own_page(const HttpRequest& request) const {
+  const std::string_view host = request.header("host");
   const std::string_view origin = request.header("origin");
-  const bool own_origin =
-      origin.empty() ||
-      is_own_host(origin.substr(std::min(origin.find("://") + 3, origin.size())), settings_.listen);
   // No Host is HTTP/1.0, which no browser speaks.
-  const bool own_host =
-      request.header("host").empty() || is_own_host(request.header("host"), settings_.listen);
-  if (!own_host || !own_origin)
+  if (!host.empty() && !is_own_host(host, settings_.listen)) return false;
+  return origin.empty() ||
+         is_own_host(origin.substr(std::min(origin.find("://") + 3, origin.size())), settings_.listen);
+}
+
+// Nobody is asked for a body that nobody will read.
+bool Gateway::wants_body(const HttpRequest& request) const {
+  const bool has_route = std::ranges::any_of(routes(), [&request](const Route& route) {
+    return route.method == request.method && match(route.pattern, request.path);
+  });
+  return has_route && is_own_page(request) && (!request.over_tcp || has_token(request));
+}
+
+std::optional<Gateway::Denial> Gateway::denial(const HttpRequest& request) const {
+  if (!is_own_page(request))
     return Denial{403, "forbidden", "requests for another host or from another site's page are refused"};
   const bool open_to_all =
       request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
@@ -183,6 +247,12 @@ std::optional<Gateway::Denial> Gateway::denial(const HttpRequest& request) const
   return Denial{401, "unauthorized",
                 "TCP needs the header 'Authorization: Bearer TOKEN'; `kurultai status` over the socket names "
                 "the token's file"};
+}
+
+void Gateway::handle_in_reserve(const std::shared_ptr<Exchange>& exchange) {
+  const std::string& path = exchange->request().path;
+  if (path == "/health" || path == "/ready") return handle(exchange);
+  respond_error(*exchange, 503, "too_many_connections", too_many, std::chrono::seconds(1));
 }
 
 void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
@@ -195,9 +265,12 @@ void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
     const auto id = match(route.pattern, request.path);
     if (!id) continue;
     if (route.method == method) return (this->*route.handler)(exchange, *id);
-    allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
+    allowed += std::string(route.method) + (route.method == "GET" ? ", HEAD, " : ", ");
   }
+  if (request.path == "*") allowed = "GET, HEAD, POST, DELETE, ";  // OPTIONS only, of the server as a whole
   if (allowed.empty()) return respond_error(*exchange, 404, "not_found", "there is no " + request.path);
+  allowed += "OPTIONS";
+  if (method == "OPTIONS") return exchange->respond(204, "", "", {{"Allow", allowed}});
   exchange->respond(405, "application/json",
                     R"({"error":{"code":"method_not_allowed","message":"use )" + allowed + "\"}}\n",
                     {{"Allow", allowed}});

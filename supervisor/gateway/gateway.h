@@ -6,12 +6,14 @@
 #include <list>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "config/load.h"
 #include "supervisor/dispatcher.h"
+#include "supervisor/gateway/connection_counts.h"
 #include "supervisor/gateway/http.h"
 #include "supervisor/gateway/metrics.h"
 #include "supervisor/monitor.h"
@@ -86,7 +88,11 @@ class Gateway {
 
   // gateway.cc
   void accept(std::unique_ptr<uv::Stream> stream, bool over_tcp);
+  bool is_stranger(const uv::Stream& stream);
   void handle(const std::shared_ptr<Exchange>& exchange);
+  void handle_in_reserve(const std::shared_ptr<Exchange>& exchange);
+  bool wants_body(const HttpRequest& request) const;
+  bool is_own_page(const HttpRequest& request) const;
   bool has_token(const HttpRequest& request) const;
   struct Denial {
     int status;
@@ -150,6 +156,9 @@ class Gateway {
   std::unique_ptr<uv::Listener> socket_;
   std::unique_ptr<uv::Listener> tcp_;
   std::vector<std::unique_ptr<HttpConnection>> connections_;
+  ConnectionCounts counts_;
+  int most_connections_;          // what the limit of open files leaves
+  std::set<unsigned> strangers_;  // users who were refused the socket and stand in the log
   std::unordered_map<std::string, std::vector<Waiter>> waiters_;  // by task id
   std::vector<std::shared_ptr<Batch>> waiting_batches_;
   std::vector<std::weak_ptr<Upload>> uploads_;

@@ -339,7 +339,7 @@ void HttpConnection::on_request_complete() {
   timer_.stop();
   const bool early = parser_->answers_early;
   HttpRequest request = std::move(parser_->request);
-  keep_alive_ = llhttp_should_keep_alive(&parser_->http) != 0 && !early;
+  keep_alive_ = llhttp_should_keep_alive(&parser_->http) != 0 && !early && !limits_.one_request;
   lingers_ = early;
   parser_->next_request();
   exchange_ = std::make_shared<Exchange>(this, std::move(request));

@@ -54,6 +54,7 @@ struct HttpLimits {
   Duration write_timeout{60000};
   Duration idle_timeout{60000};  // between requests
   Duration linger_time{2000};    // after a refusal, for a client that is still sending
+  bool one_request = false;      // then the connection ends
   /// While more than is kept of a pipeline waits, nothing is read that would tell that the client has gone.
   Duration presence_check{5000};
   /// Asked at the end of the header. Empty: all bodies are held.

@@ -124,8 +124,10 @@ std::optional<std::string_view> RequestLines::take(std::string_view bytes) {
     }
     if (c == '\r') {
       after_return_ = true;
+      after_chunk_ = false;
       continue;
     }
+    if (after_chunk_) return "a chunk that is longer than its size";
     if (c == '\n') return "a line that ends with LF alone";
     if (line_ == 0 && (c == ' ' || c == '\t')) return "a line that begins with a blank";
     const auto byte = static_cast<unsigned char>(c);

@@ -33,7 +33,10 @@ class RequestLines {
   /// The last chunk's size was read; trailers may follow.
   void begin_trailers() { part_ = Part::fields; }
   /// So many bytes of body were read.
-  void add_body(std::size_t bytes) { left_ += bytes * lines_per_body; }
+  void add_body(std::size_t bytes) {
+    left_ += bytes * lines_per_body;
+    after_chunk_ = true;
+  }
 
   bool empty() const { return taken_ == 0; }
   /// How much more may come.
@@ -60,6 +63,7 @@ class RequestLines {
   Part part_ = Part::request_line;
   bool in_name_ = true;  // of a field
   bool after_return_ = false;
+  bool after_chunk_ = false;  // the line end behind its data is due
   bool in_body_ = false;
 };
 

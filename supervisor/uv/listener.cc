@@ -15,6 +15,7 @@ namespace kurultai::uv {
 namespace {
 
 constexpr int backlog = 512;
+constexpr unsigned keepalive_seconds = 60;
 
 bool answers(const std::string& path) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -141,7 +142,6 @@ void Listener::accept() {
   if (tcp_) {
     auto tcp = std::make_unique<uv_tcp_t>();
     uv_tcp_init(loop_->raw(), tcp.get());
-    uv_tcp_nodelay(tcp.get(), 1);
     stream->handle_.reset(reinterpret_cast<uv_stream_t*>(tcp.release()));
   } else {
     auto pipe = std::make_unique<uv_pipe_t>();
@@ -151,7 +151,13 @@ void Listener::accept() {
   stream->handle_->data = stream.get();
   // A client that is gone already, or no descriptor left (EMFILE): the connection is dropped, the server
   // lives.
-  if (uv_accept(handle_.get(), stream->handle_.get()) == 0) on_connection_(std::move(stream));
+  if (uv_accept(handle_.get(), stream->handle_.get()) != 0) return;
+  if (tcp_) {
+    auto* tcp = reinterpret_cast<uv_tcp_t*>(stream->handle_.get());
+    uv_tcp_nodelay(tcp, 1);
+    uv_tcp_keepalive(tcp, 1, keepalive_seconds);  // a machine that went away says no word
+  }
+  on_connection_(std::move(stream));
 }
 
 }  // namespace kurultai::uv

@@ -1,7 +1,9 @@
 #include "supervisor/uv/stream.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -151,6 +153,22 @@ void Stream::close_when_written() {
 bool Stream::peer_has_gone() const {
   pollfd look{fd(), POLLRDHUP, 0};
   return ::poll(&look, 1, 0) == 1;
+}
+
+std::optional<unsigned> Stream::peer_user() const {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer.uid;
+}
+
+std::string Stream::peer_address() const {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof(peer);
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (::getpeername(fd(), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return {};
+  uv_ip_name(reinterpret_cast<const sockaddr*>(&peer), text.data(), text.size());
+  return text.data();
 }
 
 int Stream::fd() const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,6 +46,10 @@ class Stream {
   void close_when_written();
   bool is_closing() const { return handle_ == nullptr; }
   int fd() const;
+  /// The user at the other end of a Unix socket when it connected; nothing when that cannot be known.
+  std::optional<unsigned> peer_user() const;
+  /// The IP address at the other end of a TCP connection; empty when it has gone.
+  std::string peer_address() const;
   /// Whether the other end has hung up, which reading would tell only behind all that lies before it.
   bool peer_has_gone() const;
 

@@ -63,7 +63,7 @@ workers: {max: 7, memory_limit: 64MiB, memory_warning: 1048576, idle_timeout: 0,
 queue: {max_depth: 20, limits: {critical: 1, high: 2, normal: 3, low: 4, heartbeat: 0}, backfill: true, max_passes: 3}
 admission: cap
 circuit_breakers: {failures: 5, window: 2m, successes: 1, backoff: [100ms, 1s]}
-gateway: {listen: none, max_body: 2MiB, token_file: /t, auth: none}
+gateway: {listen: none, max_body: 2MiB, token_file: /t, auth: none, max_connections: 9, max_connections_per_peer: 8}
 ipc: {max_line: 64KiB}
 store: {retention: 1h, max_finished: 5, max_result: 1MiB, max_log: 0}
 exec: {allow: true}
@@ -91,6 +91,8 @@ exec: {allow: true}
   CHECK(config.gateway.listen == "none");
   CHECK(config.gateway.max_body == mebibytes(2));
   CHECK(config.gateway.token_file == "/t");
+  CHECK(config.gateway.max_connections == 9);
+  CHECK(config.gateway.max_connections_per_peer == 8);
   CHECK_FALSE(config.gateway.auth);
   CHECK(config.ipc.max_line == kibibytes(64));
   CHECK(config.store.retention == 1h);

@@ -76,18 +76,18 @@ memory: {budget: 2GiB, hysteresis: 0.2, thresholds: {kill: 0.96}, check_interval
 workers: {max: 3}
 queue: {max_depth: 6, limits: {heartbeat: 1}}
 circuit_breakers: {backoff: [1s]}
-gateway: {listen: none, token_file: x, auth: none, max_body: 2MiB}
+gateway: {listen: none, token_file: x, auth: none, max_body: 2MiB, max_connections: 9, max_connections_per_peer: 8}
 ipc: {max_line: 2MiB}
 store: {retention: 1d}
 exec: {allow: true}
 agents: {new: {command: [x]}, same: {command: [x]}, other: {command: [y]}}
 )"));
-  CHECK(change.live == std::vector<std::string>{"memory.budget", "memory.thresholds.kill",
-                                                "memory.hysteresis", "memory.check_interval",
-                                                "memory.monitoring_tier", "workers.max", "queue.max_depth",
-                                                "queue.limits.heartbeat", "circuit_breakers.backoff",
-                                                "gateway.max_body", "store.retention", "exec.allow",
-                                                "agents.gone", "agents.new", "agents.other"});
+  CHECK(change.live == std::vector<std::string>{
+                           "memory.budget", "memory.thresholds.kill", "memory.hysteresis",
+                           "memory.check_interval", "memory.monitoring_tier", "workers.max",
+                           "queue.max_depth", "queue.limits.heartbeat", "circuit_breakers.backoff",
+                           "gateway.max_body", "gateway.max_connections", "gateway.max_connections_per_peer",
+                           "store.retention", "exec.allow", "agents.gone", "agents.new", "agents.other"});
   CHECK(change.needs_restart == std::vector<std::string>{"memory.cgroup_parent", "gateway.listen",
                                                          "gateway.token_file", "gateway.auth",
                                                          "ipc.max_line"});

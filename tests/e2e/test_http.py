@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -22,10 +24,12 @@ HOST = b"Host: localhost\r\n"
 class Raw:
     """A connection that sends bytes as given and reads whole answers."""
 
-    def __init__(self, address, timeout=20):
+    def __init__(self, address, timeout=20, source=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout * harness.PATIENCE)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         self.file = self.socket.makefile("rb")
 
@@ -137,6 +141,7 @@ class Malformed(Http):
             "chunks of chunks": post + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
             "chunked twice": post + chunked * 2 + b"\r\n0\r\n\r\n",
             "LF after a chunk size": post + chunked + b"\r\n2\n{}\r\n0\r\n\r\n",
+            "other bytes for the end of a chunk": post + chunked + b"\r\n2\r\n{}XX1\r\n \r\n0\r\n\r\n",
             "LF in an extension": post + chunked + b"\r\n2;a\nb\r\n{}\r\n0\r\n\r\n",
             "two Hosts": b"GET /health HTTP/1.1\r\n" + HOST + b"Host: evil.example\r\n\r\n",
             "a Host with a user": b"GET /health HTTP/1.1\r\nHost: localhost@evil.example\r\n\r\n",
@@ -354,11 +359,62 @@ class Connections(Http):
     def test_a_wrong_method_is_405_and_says_which_are_right(self):
         daemon = self.daemon(settings())
         for method, path, allowed in (("POST", "/health", {"GET"}), ("DELETE", "/v1/tasks", {"GET", "POST"}), ("PUT", "/v1/tasks/x", {"GET", "DELETE"}),
-                                      ("GET", "/v1/reload", {"POST"}), ("HEAD", "/v1/drain", {"POST"}), ("OPTIONS", "/v1/memory", {"GET"})):
+                                      ("GET", "/v1/reload", {"POST"}), ("HEAD", "/v1/drain", {"POST"})):
             with self.subTest(f"{method} {path}"):
                 answer = daemon.request(method, path)
                 self.assertEqual(answer.status, 405)
                 self.assertLessEqual(allowed, {word.strip() for word in answer.headers["Allow"].split(",")})
+
+    def test_options_says_what_there_is(self):
+        daemon = self.daemon(settings())
+        for path, allowed in (("/v1/memory", {"GET", "HEAD"}), ("/v1/tasks", {"GET", "HEAD", "POST"}), ("/v1/reload", {"POST"}),
+                              ("/v1/tasks/x", {"GET", "HEAD", "DELETE"}), ("*", {"GET", "HEAD", "POST", "DELETE"})):
+            with self.subTest(path):
+                answer = daemon.request("OPTIONS", path)
+                self.assertEqual((answer.status, answer.body), (204, b""))
+                self.assertEqual({word.strip() for word in answer.headers["Allow"].split(",")}, allowed | {"OPTIONS"})
+                self.assertNotIn("Content-Length", answer.headers)
+        self.assertEqual(daemon.request("OPTIONS", "/nothing").status, 404)
+
+    def test_head_of_every_route(self):
+        daemon = self.daemon(settings())
+        task_id = daemon.run("puppet", "done(1)")["taskId"]
+        connection = self.raw(daemon)
+        for path in ("/v1/tasks", f"/v1/tasks/{task_id}", f"/v1/tasks/{task_id}/result", f"/v1/tasks/{task_id}/logs", f"/v1/tasks/{task_id}/why",
+                     "/v1/workers", "/v1/memory", "/v1/queue", "/v1/agents", "/v1/config", "/health", "/ready", "/metrics", "/v1/events"):
+            with self.subTest(path):
+                status, headers, body = connection.send(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()).answer("HEAD")
+                self.assertEqual((status, body), (200, b""))
+                self.assertIn("Content-Type", headers)
+
+    def test_who_is_to_be_refused_is_not_asked_for_a_body(self):
+        daemon = self.daemon(settings(), args=["--listen", "127.0.0.1:0"])
+        address = ("127.0.0.1", int(daemon.get("/health").json["listen"].rsplit(":", 1)[1]))
+        head = b" HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nExpect: "
+        for where, data, status in ((address, b"POST /v1/tasks" + head + b"100-continue\r\n\r\n", 401),
+                                    (daemon.socket, b"POST /v1/nothing" + head + b"100-continue\r\n\r\n", 404),
+                                    (daemon.socket, b"PUT /v1/tasks" + head + b"100-continue\r\n\r\n", 405),
+                                    (daemon.socket, b"POST /v1/tasks" + head + b"a miracle\r\n\r\n", 417)):
+            with self.subTest(status), Raw(where) as connection:
+                answered, headers, _ = connection.send(data).answer()
+                self.assertEqual((answered, headers["Connection"]), (status, "close"))
+
+    def test_http_1_0_needs_no_host_and_gets_no_chunks(self):
+        daemon = self.daemon(settings())
+        connection = self.raw(daemon, b"GET /health HTTP/1.0\r\n\r\n")
+        self.assertEqual(connection.answer()[0], 200)
+        self.assertTrue(connection.is_closed())
+        connection = self.raw(daemon, b"GET /v1/events HTTP/1.0\r\n\r\n")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.file.readline()
+        self.assertNotIn(b"chunked", head)
+        self.assertTrue(connection.file.readline().startswith(b":"))
+        kept = b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+        connection = self.raw(daemon, kept + kept)
+        for _ in "ab":
+            status, headers, _ = connection.answer()
+            self.assertEqual((status, headers["Connection"]), (200, "keep-alive"))
 
     def test_what_is_not_there_is_404(self):
         daemon = self.daemon(settings())
@@ -609,6 +665,138 @@ class Metrics(Http):
         daemon.run("burner")
         wait_until(lambda: not [worker for worker in daemon.get("/v1/workers").json["workers"] if worker["agent"] == "burner"], "the burner's worker is gone")
         self.assertGreaterEqual(daemon.metric("kurultai_worker_cpu_seconds_total"), alive + 0.39)
+
+
+class Room(Http):
+    """More connections than there may be."""
+
+    GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def crowd(self, count, address, source=None):
+        found = []
+        for _ in range(count):
+            connection = Raw(address, source=source)
+            self.addCleanup(connection.close)
+            found.append(connection)
+        return found
+
+    @staticmethod
+    def answers(daemon):
+        try:
+            return daemon.get("/health").status == 200
+        except OSError:
+            return False
+
+    def assert_no_room(self, connection):
+        status, headers, body = connection.answer()
+        self.assertEqual((status, json.loads(body)["error"]["code"]), (503, "too_many_connections"))
+        self.assertEqual((headers["Retry-After"], headers["Connection"]), ("1", "close"))
+        self.assertTrue(connection.is_closed())
+
+    def test_above_the_limit_only_health_is_answered(self):
+        daemon = self.daemon(settings(gateway={"max_connections_per_peer": 20}))
+        before = open_files(daemon)
+        crowd = self.crowd(20, daemon.socket)
+        self.assert_no_room(self.raw(daemon, self.GET % b"/v1/memory"))
+        for path in (b"/health", b"/ready"):
+            status, headers, _ = self.raw(daemon, self.GET % path * 2).answer()
+            self.assertEqual((status, headers["Connection"]), (200, "close"))
+        # Those that have a place keep it.
+        self.assertEqual(crowd[0].send(self.GET % b"/v1/memory").answer()[0], 200)
+        crowd[0].close()
+        wait_until(lambda: daemon.get("/v1/memory").status == 200, "there is room again")
+        for connection in crowd:
+            connection.close()
+        wait_until(lambda: open_files(daemon) <= before + 4, "nothing of the crowd is left")
+
+    def test_when_the_reserve_is_full_too_the_answer_comes_without_a_question(self):
+        daemon = self.daemon(settings(gateway={"max_connections": 5}))
+        self.crowd(5 + 16, daemon.socket)
+        self.assert_no_room(self.raw(daemon))
+        # Whoever says nothing loses its place in the reserve.
+        wait_until(lambda: self.answers(daemon), "the reserve is free again")
+
+    def test_a_crowd_at_one_address_leaves_room_for_another(self):
+        daemon = self.daemon(settings(gateway={"max_connections_per_peer": 10, "max_connections": 15}), args=["--listen", "127.0.0.1:0"])
+        address = ("127.0.0.1", int(daemon.get("/health").json["listen"].rsplit(":", 1)[1]))
+        self.crowd(10 + 16 + 1, address)
+        self.assert_no_room(self.crowd(1, address)[0])
+        other = self.crowd(5, address, "127.0.0.2")
+        self.assertEqual(other[0].send(self.GET % b"/metrics").answer()[0], 200)
+        # Even when all places are taken.
+        self.assertEqual(self.crowd(1, address, "127.0.0.3")[0].send(self.GET % b"/health").answer()[0], 200)
+        self.assertEqual(daemon.get("/health").status, 200)
+
+    def test_the_limits_can_be_changed(self):
+        daemon = self.daemon(settings(gateway={"max_connections": 3}))
+        self.crowd(3, daemon.socket)
+        self.assert_no_room(self.raw(daemon, self.GET % b"/v1/memory"))
+        daemon.write_config(settings(gateway={"max_connections": 50}))
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_until(lambda: daemon.get("/v1/memory").status == 200, "the new limit holds")
+
+    def test_5000_idle_connections(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 6000:
+            self.skipTest(f"needs 6000 open files, and {hard} are allowed")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 6000), hard))  # the supervisor inherits it
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        daemon = self.daemon(settings(gateway={"max_connections": 5100, "max_connections_per_peer": 5100}))
+        files, memory = open_files(daemon), supervisor_rss(daemon)
+        crowd = []
+        try:
+            for _ in range(5000):
+                crowd.append(socket.socket(socket.AF_UNIX))
+                crowd[-1].connect(daemon.socket)  # without a time limit it waits for room in the backlog
+            self.assertEqual(daemon.get("/health").status, 200)
+            self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+            each = (supervisor_rss(daemon) - memory) / 5000
+            print(f"{each:.0f} bytes of memory for each idle connection")
+            if not harness.is_instrumented():
+                self.assertLess(each, 8192)
+        finally:
+            for connection in crowd:
+                connection.close()
+        wait_until(lambda: open_files(daemon) <= files + 8, "all are closed", 20)  # the worker's own stay
+
+    def test_without_descriptors_the_supervisor_waits_and_recovers(self):
+        daemon = self.daemon(settings())
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (open_files(daemon) + 5, hard))
+
+        def processor_time():
+            with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as file:
+                fields = file.read().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+        crowd = []
+        for _ in range(50):
+            crowd.append(socket.socket(socket.AF_UNIX))
+            crowd[-1].settimeout(5 * harness.PATIENCE)
+            crowd[-1].connect(daemon.socket)
+        started, before = time.monotonic(), processor_time()
+        time.sleep(1)  # what is measured is that nothing happens
+        self.assertLess(processor_time() - before, 0.5 * (time.monotonic() - started))
+        for connection in crowd:
+            connection.close()
+        wait_until(lambda: self.answers(daemon), "it answers again")
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        self.assertEqual(daemon.run("puppet", "done(1)")["result"], 1)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
+    def test_the_socket_is_for_its_owner_and_root_whatever_its_mode(self):
+        daemon = self.daemon(settings())
+        os.chmod(daemon.dir, 0o755)
+        os.chmod(daemon.socket, 0o666)
+        ask = ("import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+               "s.sendall(b'GET /health HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n'); print(s.makefile().read())")
+        for _ in range(3):
+            said = subprocess.run([harness.PYTHON, "-c", ask, daemon.socket], capture_output=True, text=True, user=65534, group=65534,
+                                  extra_groups=[], timeout=20 * harness.PATIENCE, check=False, cwd="/").stdout
+            self.assertIn("HTTP/1.1 403 Forbidden", said)
+            self.assertIn('"forbidden"', said)
+        self.assertEqual(daemon.log_text().count("refused user 65534"), 1)
+        self.alive(daemon)
 
 
 class Clients(Http):

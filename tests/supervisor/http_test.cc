@@ -223,6 +223,8 @@ TEST_CASE("what two readers could take for different requests is refused") {
       {"CR in an extension", chunked + "1;a\rb\r\na\r\n0\r\n\r\n"},
       {"LF after a chunk", chunked + "1\r\na\n0\r\n\r\n"},
       {"a chunk longer than its size", chunked + "1\r\nab\r\n0\r\n\r\n"},
+      {"two bytes too many in a chunk", chunked + "1\r\nab20\r\n\r\n0\r\n\r\n"},
+      {"other bytes for the end of a chunk", chunked + "2\r\nabXX1\r\nc\r\n0\r\n\r\n"},
       {"LF at the end of chunks", chunked + "0\r\n\n"},
       {"a trailer without a name", chunked + "0\r\n: x\r\n\r\n"},
       {"a trailer with a blank before the colon", chunked + "0\r\nX : x\r\n\r\n"},
