@@ -864,6 +864,22 @@ class Clients(Http):
         # The task of the client that left runs all the same.
         wait_until(lambda: [t["state"] for t in daemon.get("/v1/tasks").json["tasks"]] == ["completed"] * 2, "both are done")
 
+    def test_clients_that_vanish_while_they_ask(self):
+        daemon = self.daemon(settings())
+        before = open_files(daemon)
+        head = b"POST /v1/tasks HTTP/1.1\r\n" + HOST
+        said = [b"", b"\r\n", b"PO", head, head + b"X: y", head + b"Content-Length: 100\r\n\r\n", head + b"Content-Length: 100\r\n\r\n{",
+                head + b"Transfer-Encoding: chunked\r\n\r\n", head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+                head + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX:", head + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+                b"nonsense\r\n\r\n", (b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n") * 50,
+                # More than is kept of a pipeline lies behind an answer that never ends.
+                b"GET /v1/events HTTP/1.1\r\n" + HOST + b"\r\n" + (b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n") * 1000]
+        for data in said * 5:
+            with Raw(daemon.socket) as connection:
+                connection.send(data)
+        wait_until(lambda: open_files(daemon) <= before, "the connections are gone", 20)
+        self.assertEqual(daemon.get("/v1/tasks").json["tasks"], [])
+
     def test_200_idle_connections_are_no_burden(self):
         daemon = self.daemon(settings())
         before = open_files(daemon)
