@@ -123,6 +123,9 @@ bool needs_escape(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 
 }  // namespace
 
 Result<json> parse_json(std::string_view text, DuplicateKeys duplicates) {
+  // The library takes a NUL for the end of the text, whatever comes after it.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos)
+    return failure("byte " + std::to_string(nul + 1) + ": a NUL");
   TreeBuilder builder(duplicates);
   if (!json::sax_parse(text, &builder)) return std::unexpected(builder.take_error());
   return builder.take_root();

@@ -56,6 +56,8 @@ TEST_CASE("what is no JSON is refused with the byte and the cause") {
            {"\"a\nb\"", "control character"},
            {"// comment\n1", "syntax error"},
            {"'a'", "syntax error"},
+           {std::string("{}\0", 3), "byte 3: a NUL"},
+           {std::string("{}\0 {", 5), "byte 3: a NUL"},
        }) {
     CAPTURE(row.text);
     const Result<json> value = parse_json(row.text);
