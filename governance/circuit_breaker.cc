@@ -21,9 +21,8 @@ CircuitBreaker::Answer CircuitBreaker::acquire(TimePoint caller_now) {
   const TimePoint now = never_back(caller_now);
   if (state_ == BreakerState::closed) return {.allowed = true};
 
-  if (const auto since = refuses_since(); since && now - *since < current_backoff()) {
-    return {.allowed = false, .retry_after = std::chrono::ceil<Duration>(*since + current_backoff() - now)};
-  }
+  if (const Duration wait = retry_after(caller_now); wait.count() > 0)
+    return {.allowed = false, .retry_after = wait};
   Answer answer{.allowed = true};
   if (state_ == BreakerState::open) answer.change = enter(BreakerState::half_open);
   probe_since_ = now;
@@ -55,6 +54,21 @@ std::optional<BreakerChange> CircuitBreaker::failure(TimePoint caller_now) {
 TimePoint CircuitBreaker::never_back(TimePoint now) {
   if (now + lag_ < latest_) lag_ = latest_ - now;
   return latest_ = now + lag_;
+}
+
+TimePoint CircuitBreaker::never_back(TimePoint now) const { return std::max(now + lag_, latest_); }
+
+Duration CircuitBreaker::retry_after(TimePoint caller_now) const {
+  const auto since = refuses_since();
+  if (state_ == BreakerState::closed || !since) return Duration(0);
+  return std::max(std::chrono::ceil<Duration>(*since + current_backoff() - never_back(caller_now)),
+                  Duration(0));
+}
+
+int CircuitBreaker::failures(TimePoint caller_now) const {
+  const TimePoint now = never_back(caller_now);
+  return static_cast<int>(
+      std::ranges::count_if(failures_, [&](TimePoint at) { return now - at <= settings_.window; }));
 }
 
 Duration CircuitBreaker::current_backoff() const { return settings_.backoff[step_]; }

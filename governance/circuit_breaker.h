@@ -54,9 +54,14 @@ class CircuitBreaker {
   std::optional<BreakerChange> failure(TimePoint now);
 
   BreakerState state() const { return state_; }
+  /// How long `acquire` would refuse from now on; 0: it would not.
+  Duration retry_after(TimePoint now) const;
+  /// How many failures count towards opening; 0 unless it is closed.
+  int failures(TimePoint now) const;
 
  private:
   TimePoint never_back(TimePoint now);
+  TimePoint never_back(TimePoint now) const;
   Duration current_backoff() const;
   std::optional<TimePoint> refuses_since() const;
   BreakerChange enter(BreakerState state);

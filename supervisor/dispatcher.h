@@ -128,6 +128,8 @@ class Dispatcher : public WorkerListener {
   const Pool& pool() const { return pool_; }
   const Config& config() const { return *config_; }
   const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
+  /// Of what agents call, by the names they give.
+  const std::map<std::string, CircuitBreaker>& called_breakers() const { return called_breakers_; }
   const DrainStatistics& drain_statistics() const { return drain_statistics_; }
   std::vector<UsedAt> memory_curve() const { return curve_.points(); }
   const Footprints& footprints() const { return footprints_; }

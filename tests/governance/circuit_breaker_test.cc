@@ -224,6 +224,26 @@ TEST_CASE("a clock that jumps back counts as no time passed") {
   }
 }
 
+TEST_CASE("looking at a breaker changes nothing") {
+  CircuitBreaker breaker{BreakerSettings{}};
+  CHECK(breaker.retry_after(start) == 0ms);
+  breaker.failure(start);
+  breaker.failure(start + 1s);
+  CHECK(breaker.failures(start + 1s) == 2);
+  CHECK(breaker.failures(start + 61s) == 1);
+  CHECK(breaker.failures(start + 1s) == 2);
+  breaker.failure(start + 2s);
+  CHECK(breaker.failures(start + 2s) == 0);
+  CHECK(breaker.retry_after(start + 2s) == 1s);
+  CHECK(breaker.retry_after(start + 2s + 300ms) == 700ms);
+  CHECK(breaker.retry_after(start) == 1s);  // a clock that goes back
+  CHECK(breaker.retry_after(start + 1h) == 0ms);
+  CHECK(breaker.state() == open);
+  check_allowed(breaker, start + 3s);
+  CHECK(breaker.state() == half_open);
+  CHECK(breaker.retry_after(start + 3s) == 1s);  // one probe at a time
+}
+
 TEST_CASE("states have names") {
   CHECK(to_string(closed) == "closed");
   CHECK(to_string(half_open) == "half_open");
