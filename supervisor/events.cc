@@ -1,5 +1,6 @@
 #include "supervisor/events.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
@@ -189,6 +190,11 @@ std::string to_json(const Event& event) {
 }
 
 std::string to_json(const DrainStatistics& statistics) { return to_text(fields_of(statistics)); }
+
+std::uint64_t first_event_id(WallTime start) {
+  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(start.time_since_epoch()).count();
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(since, 0)) * 1000 + 1;
+}
 
 void Events::emit(std::string correlation_id, EventBody body) {
   const Event event{++last_id_, clock_(), std::move(correlation_id), std::move(body)};

@@ -107,7 +107,7 @@ using EventBody =
                  ThresholdCrossed, OrphanSwept, ConfigReloaded, DrainEvent, BreakerChanged>;
 
 struct Event {
-  std::uint64_t id;  // from 1, without gaps, for this run of the supervisor
+  std::uint64_t id;  // without gaps in a run of the supervisor
   WallTime time;
   std::string correlation_id;
   EventBody body;
@@ -121,10 +121,16 @@ std::string_view task_of(const Event& event);
 std::string to_json(const Event& event);
 std::string to_json(const DrainStatistics& statistics);
 
+/// The id of the first event of a supervisor that starts then: larger than any that an earlier one gave out,
+/// as long as it told of less than a million events a second and the clock did not go back. Exact as a
+/// double, so in JavaScript.
+std::uint64_t first_event_id(WallTime start);
+
 class Events {
  public:
   using Sink = std::function<void(const Event&)>;
-  explicit Events(std::function<WallTime()> clock) : clock_(std::move(clock)) {}
+  explicit Events(std::function<WallTime()> clock, std::uint64_t first_id = 1)
+      : clock_(std::move(clock)), last_id_(first_id - 1) {}
 
   void add_sink(Sink sink) { sinks_.push_back(std::move(sink)); }
   void emit(std::string correlation_id, EventBody body);
@@ -132,7 +138,7 @@ class Events {
  private:
   std::function<WallTime()> clock_;
   std::vector<Sink> sinks_;
-  std::uint64_t last_id_ = 0;
+  std::uint64_t last_id_;
 };
 
 }  // namespace kurultai

@@ -108,7 +108,7 @@ class Supervisor {
         controller_(controller),
         machine_(machine),
         budget_(config_->memory.budget.value_or(machine_)),
-        events_([this] { return loop_.wall_now(); }),
+        events_([this] { return loop_.wall_now(); }, first_event_id(loop_.wall_now())),
         dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool),
         monitor_(
             loop_, controller, monitor_settings(), [this] { return dispatcher_.activity(); },

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "config/listen_address.h"
 #include "protocol/json_text.h"
 #include "supervisor/event_log.h"
+#include "protocol/utf8.h"
 
 namespace kurultai {
 
@@ -20,8 +22,6 @@ constexpr std::string_view too_many =
 constexpr std::string_view for_own_user = "the socket is for the supervisor's own user and root";
 constexpr unsigned nobody = ~0U;                        // whose user the kernel does not tell
 constexpr Duration reserve_time{2000};                  // to ask in, when there is no room
-constexpr std::size_t max_event_backlog = 1024 * 1024;  // of one client that reads too slowly
-constexpr std::size_t kept_events = 256;
 
 // In a time that does not depend on where the first difference is.
 bool equals_constant_time(std::string_view a, std::string_view b) {
@@ -81,6 +81,21 @@ int descriptors_for_connections() {
   return static_cast<int>(most - std::min<rlim_t>(most / 2, 512));
 }
 
+// One that is misspelt would be left out of account: a list of all tasks instead of one agent's.
+std::optional<std::string> unknown_parameter(const HttpRequest& request, std::string_view known) {
+  for (const auto& [name, value] : request.query) {
+    bool found = false;
+    for (const auto word : std::views::split(known, ' ')) found = found || std::ranges::equal(word, name);
+    if (found) continue;
+    std::string there_are(known);
+    for (std::size_t at = 0; (at = there_are.find(' ', at)) != std::string::npos; at += 2)
+      there_are.replace(at, 1, ", ");
+    return "there is no parameter '" + std::string(utf8_prefix(name, 64)) + "' here; " +
+           (known.empty() ? "there are none" : "there are " + there_are);
+  }
+  return {};
+}
+
 }  // namespace
 
 void respond_json(Exchange& exchange, int status, std::string json) {
@@ -114,7 +129,8 @@ Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Contr
       reload_(std::move(reload)),
       troubles_(std::move(troubles)),
       started_(loop.wall_now()),
-      most_connections_(descriptors_for_connections()) {
+      most_connections_(descriptors_for_connections()),
+      event_streams_(loop) {
   dispatcher_.on_log([this](const Task& task) { feed_log(task); });
 }
 
@@ -136,7 +152,7 @@ Result<void> Gateway::start() {
 void Gateway::stop() {
   socket_.reset();
   tcp_.reset();
-  event_clients_.clear();
+  event_streams_.end();
   for (const auto& connection : connections_) connection->close_soon();
 }
 
@@ -192,22 +208,24 @@ bool Gateway::is_stranger(const uv::Stream& stream) {
 
 const std::vector<Gateway::Route>& Gateway::routes() {
   static const std::vector<Route> table = {
-      {"POST", "/v1/tasks", &Gateway::post_task},
-      {"POST", "/v1/tasks:batch", &Gateway::post_batch},
-      {"GET", "/v1/tasks", &Gateway::list_tasks},
-      {"GET", "/v1/tasks/{id}", &Gateway::get_task},
+      {"POST", "/v1/tasks", &Gateway::post_task,
+       "wait agent priority timeout retries idempotencyKey sizeClass"},
+      {"POST", "/v1/tasks:batch", &Gateway::post_batch, "wait"},
+      {"GET", "/v1/tasks", &Gateway::list_tasks, "state agent limit after order"},
+      {"GET", "/v1/tasks/{id}", &Gateway::get_task, "wait"},
       {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
       {"GET", "/v1/tasks/{id}/result", &Gateway::get_result},
-      {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs},
+      {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs, "follow"},
       {"GET", "/v1/tasks/{id}/why", &Gateway::get_why},
-      {"GET", "/v1/events", &Gateway::get_events},
+      {"GET", "/v1/events", &Gateway::get_events, "taskId lastEventId"},
       {"GET", "/v1/workers", &Gateway::get_workers},
       {"GET", "/v1/memory", &Gateway::get_memory},
       {"GET", "/v1/queue", &Gateway::get_queue},
       {"GET", "/v1/agents", &Gateway::get_agents},
+      {"GET", "/v1/breakers", &Gateway::get_breakers},
       {"GET", "/v1/config", &Gateway::get_config},
       {"POST", "/v1/reload", &Gateway::post_reload},
-      {"POST", "/v1/drain", &Gateway::post_drain},
+      {"POST", "/v1/drain", &Gateway::post_drain, "timeout wait"},
       {"GET", "/health", &Gateway::get_health},
       {"GET", "/ready", &Gateway::get_ready},
       {"GET", "/metrics", &Gateway::get_metrics},
@@ -264,7 +282,11 @@ void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
   for (const Route& route : routes()) {
     const auto id = match(route.pattern, request.path);
     if (!id) continue;
-    if (route.method == method) return (this->*route.handler)(exchange, *id);
+    if (route.method == method) {
+      if (const auto wrong = unknown_parameter(request, route.parameters))
+        return respond_error(*exchange, 400, "invalid_task", *wrong);
+      return (this->*route.handler)(exchange, *id);
+    }
     allowed += std::string(route.method) + (route.method == "GET" ? ", HEAD, " : ", ");
   }
   if (request.path == "*") allowed = "GET, HEAD, POST, DELETE, ";  // OPTIONS only, of the server as a whole
@@ -277,49 +299,13 @@ void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
 }
 
 void Gateway::on_event(const Event& event) {
-  std::string text = "id: " + std::to_string(event.id) + "\nevent: " + std::string(name_of(event)) +
-                     "\ndata: " + to_json(event) + "\n\n";
-  const std::string task_id(task_of(event));
-  std::erase_if(event_clients_, [&](EventClient& client) {
-    if (!client.exchange->is_open()) return true;
-    if (!client.task_id.empty() && client.task_id != task_id) return false;
-    if (client.exchange->pending() > max_event_backlog) {
-      client.exchange->write(": too slow, events were dropped; ask again with Last-Event-ID\n\n");
-      client.exchange->end();
-      return true;
-    }
-    client.exchange->write(text);
-    return false;
-  });
-  kept_event_bytes_ += text.size();
-  kept_events_.push_back({event.id, task_id, std::move(text)});
-  while (kept_events_.size() > kept_events || kept_event_bytes_ > max_event_backlog) {
-    kept_event_bytes_ -= kept_events_.front().text.size();
-    kept_events_.pop_front();
-  }
-
+  event_streams_.tell(event);
   const auto* about = std::get_if<TaskEvent>(&event.body);
   if (about == nullptr || !is_final(about->task.state)) return;
   tell_batches(about->task);
   auto waiting = waiters_.extract(about->task.id);
   if (waiting.empty()) return;
   for (Waiter& waiter : waiting.mapped()) respond_json(*waiter.exchange, 200, to_json(about->task));
-}
-
-void Gateway::get_events(const std::shared_ptr<Exchange>& exchange, const std::string&) {
-  const HttpRequest& request = exchange->request();
-  EventClient client{exchange, request.parameter("taskId").value_or("")};
-  exchange->begin(200, "text/event-stream", {{"Cache-Control", "no-store"}});
-  exchange->write(": events of kurultaid\n\n");
-  const std::string last(request.header("last-event-id"));
-  if (!last.empty()) {
-    const std::uint64_t after = std::strtoull(last.c_str(), nullptr, 10);
-    for (const KeptEvent& kept : kept_events_) {
-      if (kept.id > after && (client.task_id.empty() || client.task_id == kept.task_id))
-        exchange->write(kept.text);
-    }
-  }
-  event_clients_.push_back(std::move(client));
 }
 
 }  // namespace kurultai

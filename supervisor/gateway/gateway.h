@@ -1,7 +1,6 @@
 // The HTTP API on the Unix socket and on TCP: connections, who may ask, and the routes. Loop thread only.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "config/load.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/gateway/connection_counts.h"
+#include "supervisor/gateway/event_streams.h"
 #include "supervisor/gateway/http.h"
 #include "supervisor/gateway/metrics.h"
 #include "supervisor/monitor.h"
@@ -52,6 +52,7 @@ class Gateway {
     std::string_view method;
     std::string_view pattern;  // {id} stands for one segment
     Handler handler;
+    std::string_view parameters = {};  // those of the query that it knows, with blanks between them
   };
   /// openapi.json describes each of them; a test compares.
   static const std::vector<Route>& routes();
@@ -75,15 +76,6 @@ class Gateway {
   struct LogFollower {
     std::shared_ptr<Exchange> exchange;
     std::uint64_t sent = 0;
-  };
-  struct EventClient {
-    std::shared_ptr<Exchange> exchange;
-    std::string task_id;  // empty: all
-  };
-  struct KeptEvent {
-    std::uint64_t id;
-    std::string task_id;
-    std::string text;
   };
 
   // gateway.cc
@@ -130,6 +122,9 @@ class Gateway {
   void wait_for(const std::shared_ptr<Batch>& batch);
   void tell_batches(const Task& ended);
 
+  // routes_events.cc
+  void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+
   // routes_state.cc
   void get_health(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_ready(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -138,8 +133,8 @@ class Gateway {
   void get_workers(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_queue(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_agents(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_breakers(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_config(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-  void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_reload(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_drain(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_openapi(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -164,9 +159,7 @@ class Gateway {
   std::vector<std::weak_ptr<Upload>> uploads_;
   std::uint64_t payloads_ = 0;  // for the names of their files
   std::unordered_map<std::string, std::vector<LogFollower>> followers_;
-  std::vector<EventClient> event_clients_;
-  std::deque<KeptEvent> kept_events_;  // the newest, for Last-Event-ID
-  std::size_t kept_event_bytes_ = 0;
+  EventStreams event_streams_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

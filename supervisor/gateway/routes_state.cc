@@ -215,6 +215,26 @@ void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::s
   respond_json(*exchange, 200, to_text({{"agents", list}}));
 }
 
+void Gateway::get_breakers(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const TimePoint now = dispatcher_.now();
+  json list = json::array();
+  const auto add = [&](const std::string& name, const char* kind, const CircuitBreaker& breaker) {
+    const auto wait = std::chrono::ceil<std::chrono::seconds>(breaker.retry_after(now));
+    list.push_back({{"name", name},
+                    {"kind", kind},
+                    {"state", to_string(breaker.state())},
+                    {"failures", breaker.failures(now)},
+                    {"retryAfter", wait.count() > 0 ? json(wait.count()) : json()}});
+  };
+  const CircuitBreaker unused({});  // an agent that nothing was submitted to yet
+  for (const auto& [name, agent] : dispatcher_.config().agents) {
+    const auto found = dispatcher_.breakers().find(name);
+    add(name, "agent", found == dispatcher_.breakers().end() ? unused : found->second);
+  }
+  for (const auto& [name, breaker] : dispatcher_.called_breakers()) add(name, "called", breaker);
+  respond_json(*exchange, 200, to_text({{"breakers", list}}));
+}
+
 void Gateway::get_config(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   respond_json(*exchange, 200, config_to_json(dispatcher_.config()));
 }

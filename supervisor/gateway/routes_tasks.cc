@@ -21,6 +21,12 @@ constexpr int most_retries = 1000;
 constexpr std::size_t longest_key = 256;
 constexpr std::size_t longest_size_class = 64;
 
+/// Of a task that may be gone by now.
+bool has_form_of_id(std::string_view text) {
+  return text.size() == 16 &&
+         text.find_first_not_of("0123456789abcdefghjkmnpqrstvwxyz") == std::string_view::npos;
+}
+
 int status_of(Refusal::Code code) {
   switch (code) {
     case Refusal::Code::queue_full:
@@ -175,13 +181,16 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
   const std::string order = request.parameter("order").value_or("oldest");
   if (order != "oldest" && order != "newest")
     return respond_error(*exchange, 400, "invalid_task", "order: oldest or newest first");
+  const std::string after = request.parameter("after").value_or("");
+  if (!after.empty() && !has_form_of_id(after))
+    return respond_error(*exchange, 400, "invalid_task", "after: must be the `next` of a page");
   const std::string agent = request.parameter("agent").value_or("");
   const auto is_wanted = [&](const Task& task) {
     return task.accepted && (states.empty() || states.contains(task.state)) &&
            (agent.empty() || agent == task.agent);
   };
   const auto found = dispatcher_.tasks().list(
-      request.parameter("after").value_or(""), limit, is_wanted,
+      after, limit, is_wanted,
       order == "newest" ? TaskTable::Order::newest_first : TaskTable::Order::oldest_first);
   std::string text = "{\"tasks\":[";
   for (const Task* task : found) text += (task == found.front() ? "" : ",") + to_json(*task);
@@ -223,7 +232,10 @@ void Gateway::get_logs(const std::shared_ptr<Exchange>& exchange, const std::str
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
   const Headers headers = {{"Content-Disposition", "attachment; filename=\"" + id + ".log\""},
                            {"X-Content-Type-Options", "nosniff"}};
-  const bool follow = exchange->request().parameter("follow").value_or("0") == "1" && !is_final(task->state);
+  const std::string wish = exchange->request().parameter("follow").value_or("0");
+  if (wish != "0" && wish != "1")
+    return respond_error(*exchange, 400, "invalid_task", "follow: must be 0 or 1");
+  const bool follow = wish == "1" && !is_final(task->state);
   if (!follow) return exchange->respond(200, "text/plain; charset=utf-8", task->log.text, headers);
   exchange->begin(200, "text/plain; charset=utf-8", headers);
   followers_[id].push_back({exchange, 0});

@@ -68,6 +68,7 @@ Answer<ExitStatus> show_queue(Http& http, bool json);
 Answer<ExitStatus> show_agents(Http& http, const std::string& name, bool json);
 Answer<ExitStatus> show_workers(Http& http, bool json);
 Answer<ExitStatus> show_memory(Http& http, bool json);
+Answer<ExitStatus> show_breakers(Http& http, bool json);
 Answer<ExitStatus> show_status(Http& http, bool json);
 
 // events.cc

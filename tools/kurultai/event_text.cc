@@ -199,25 +199,40 @@ std::string withheld(const json& event) {
          with(" task ", text_field(event, "taskId")) + " at " + ratio(event);
 }
 
+std::string lost(const json& event) {
+  return "events after " + count(event, "after") + " were missed, and are no longer remembered";
+}
+
 struct Sentence {
   std::string_view type;
   Tone tone;
   std::string (*text)(const json& event);
 };
 
-constexpr std::array<Sentence, 23> sentences = {
-    {{"taskSuspended", Tone::notice, suspended},    {"taskResumed", Tone::plain, resumed},
-     {"taskQueued", Tone::plain, queued},           {"taskStarted", Tone::plain, started},
-     {"taskProgress", Tone::detail, progress},      {"taskPreempted", Tone::notice, preempted},
-     {"taskCompleted", Tone::good, completed},      {"taskFailed", Tone::bad, failed},
-     {"taskCancelled", Tone::notice, cancelled},    {"taskEvicted", Tone::bad, evicted},
-     {"taskRejected", Tone::bad, rejected},         {"heartbeatSkipped", Tone::notice, skipped},
-     {"thresholdCrossed", Tone::notice, crossed},   {"memoryWarning", Tone::notice, warned},
-     {"workerSpawned", Tone::detail, spawned},      {"workerReady", Tone::detail, ready},
-     {"workerExited", Tone::detail, exited},        {"orphanSwept", Tone::notice, swept},
-     {"breakerChanged", Tone::notice, breaker},     {"configReloaded", Tone::plain, reloaded},
-     {"draining", Tone::plain, draining},           {"drained", Tone::plain, drained},
-     {"governanceWithheld", Tone::notice, withheld}}};
+constexpr std::array<Sentence, 24> sentences = {{{"taskSuspended", Tone::notice, suspended},
+                                                 {"taskResumed", Tone::plain, resumed},
+                                                 {"taskQueued", Tone::plain, queued},
+                                                 {"taskStarted", Tone::plain, started},
+                                                 {"taskProgress", Tone::detail, progress},
+                                                 {"taskPreempted", Tone::notice, preempted},
+                                                 {"taskCompleted", Tone::good, completed},
+                                                 {"taskFailed", Tone::bad, failed},
+                                                 {"taskCancelled", Tone::notice, cancelled},
+                                                 {"taskEvicted", Tone::bad, evicted},
+                                                 {"taskRejected", Tone::bad, rejected},
+                                                 {"heartbeatSkipped", Tone::notice, skipped},
+                                                 {"thresholdCrossed", Tone::notice, crossed},
+                                                 {"memoryWarning", Tone::notice, warned},
+                                                 {"workerSpawned", Tone::detail, spawned},
+                                                 {"workerReady", Tone::detail, ready},
+                                                 {"workerExited", Tone::detail, exited},
+                                                 {"orphanSwept", Tone::notice, swept},
+                                                 {"breakerChanged", Tone::notice, breaker},
+                                                 {"configReloaded", Tone::plain, reloaded},
+                                                 {"draining", Tone::plain, draining},
+                                                 {"drained", Tone::plain, drained},
+                                                 {"governanceWithheld", Tone::notice, withheld},
+                                                 {"eventsLost", Tone::bad, lost}}};
 
 /// `leakSuspected  growth=12 workerId=w3`.
 std::string fields_text(std::string_view type, const json& event) {

@@ -87,6 +87,8 @@ Answer<ExitStatus> Watching::run() {
   while (Interrupts::count() == 0) {
     http_.turn(watches, options_.follow ? Duration(1000) : end_of_memory);
     if (ended_) {
+      constexpr int nothing_to_come = 204;  // the task has ended
+      if (*ended_ && (*ended_)->status == nothing_to_come) return ExitStatus::done;
       if (const auto body = body_of(std::move(*ended_)); !body) return std::unexpected(body.error());
       if (!options_.follow) return ExitStatus::done;
       http_.turn(watches, Duration(200));  // the stream was cut, for slowness or a restart: go on behind it

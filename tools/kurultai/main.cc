@@ -294,6 +294,8 @@ void CommandLineApp::add_tables() {
       [this](Http& http) { return show_agents(http, words_.name, words_.json); });
   table("workers", "worker processes and their memory", "kurultai workers", show_workers);
   table("memory", "the budget and who uses it", "kurultai memory --json | jq .ratio", show_memory);
+  table("breakers", "what keeps failing and is left alone: agents, and what agents call", "kurultai breakers",
+        show_breakers);
   table("status", "whether the supervisor is well, and what it can guarantee", "kurultai status",
         show_status);
 }
@@ -343,7 +345,7 @@ void CommandLineApp::add_administration() {
   EventsOptions& options = words_.events;
   auto* events = add("events", "what has happened lately, and with --follow what happens next",
                      "kurultai events --follow --task 8f3a");
-  events->add_flag("-f,--follow", options.follow, "go on until Ctrl-C");
+  events->add_flag("-f,--follow", options.follow, "go on until Ctrl-C, or to the end of the task");
   events->add_option("--task", options.task_id, "only this task's")->type_name("ID");
   events->add_flag("--progress", options.progress, "also what agents tell of their progress");
   json_flag(events, options.json);

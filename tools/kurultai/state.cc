@@ -1,4 +1,4 @@
-// Tables of the supervisor's state: queue, agents, workers, memory, status.
+// Tables of the supervisor's state: queue, agents, workers, memory, breakers, status.
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -162,6 +162,16 @@ std::string memory_text(const json& memory) {
   return table.empty() ? out : out + "\n" + table.text();
 }
 
+std::string breakers_text(const json& answer) {
+  Table table({{"BREAKER"}, {"OF"}, {"STATE"}, {"FAILURES", Align::right}, {"NEXT TRY IN", Align::right}});
+  for (const auto& breaker : field(answer, "breakers")) {
+    const auto wait = int_field(breaker, "retryAfter");
+    table.add({text_field(breaker, "name"), text_field(breaker, "kind"), text_field(breaker, "state"),
+               count(breaker, "failures"), wait ? std::to_string(*wait) + "s" : ""});
+  }
+  return table.empty() ? "no breakers\n" : table.text();
+}
+
 // Only the socket is told where the gateway is.
 std::string listens_on(const json& health) {
   if (!field(health, "listen").is_string()) return "";
@@ -204,6 +214,10 @@ Answer<ExitStatus> show_workers(Http& http, bool as_json) {
 
 Answer<ExitStatus> show_memory(Http& http, bool as_json) {
   return show(http, "/v1/memory", as_json, memory_text);
+}
+
+Answer<ExitStatus> show_breakers(Http& http, bool as_json) {
+  return show(http, "/v1/breakers", as_json, breakers_text);
 }
 
 Answer<ExitStatus> show_agents(Http& http, const std::string& name, bool as_json) {

@@ -1,0 +1,32 @@
+#include "supervisor/gateway/event_history.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace kurultai {
+
+void EventHistory::add(std::uint64_t id, std::string_view task_id, std::string text) {
+  if (newest_ == 0) forgotten_ = id - 1;
+  newest_ = id;
+  bytes_ += text.size();
+  kept_.push_back({id, std::string(task_id), std::move(text)});
+  while (kept_.size() > max_events_ || bytes_ > max_bytes_) {
+    bytes_ -= kept_.front().text.size();
+    forgotten_ = kept_.front().id;
+    kept_.pop_front();
+  }
+}
+
+std::string EventHistory::after(std::uint64_t id, std::string_view task_id) const {
+  std::string texts;
+  for (auto at = std::ranges::upper_bound(kept_, id, {}, &Kept::id); at != kept_.end(); ++at) {
+    if (task_id.empty() || task_id == at->task_id) texts += at->text;
+  }
+  return texts;
+}
+
+std::optional<std::uint64_t> EventHistory::oldest() const {
+  return kept_.empty() ? std::nullopt : std::optional(kept_.front().id);
+}
+
+}  // namespace kurultai

@@ -1,0 +1,47 @@
+// `GET /v1/events`.
+#include <charconv>
+
+#include "supervisor/gateway/gateway.h"
+
+namespace kurultai {
+
+namespace {
+
+/// The header, which browsers send when they come back; in the query for those that cannot set it. Absent:
+/// only what happens from now on.
+Result<std::optional<std::uint64_t>> place_of(const HttpRequest& request) {
+  const std::string fallback = request.parameter("lastEventId").value_or("");
+  std::string_view text = request.header("last-event-id");
+  if (text.empty()) text = fallback;
+  if (text.empty()) return std::optional<std::uint64_t>();
+  std::uint64_t id = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, id);
+  if (error != std::errc{} || rest != end)
+    return failure("Last-Event-ID: must be the id of an event, or 0 for all that are remembered");
+  return id;
+}
+
+}  // namespace
+
+void Gateway::get_events(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  const auto after = place_of(exchange->request());
+  if (!after) return respond_error(*exchange, 400, "invalid_task", after.error().message);
+  EventStreams::Wish wish{exchange->request().parameter("taskId").value_or(""), *after};
+  if (exchange->request().query.contains("taskId")) {
+    const Task* task = dispatcher_.tasks().find(wish.task_id);
+    if (task == nullptr)
+      return respond_error(*exchange, 404, "not_found", "there is no task " + wish.task_id);
+    wish.is_over = is_final(task->state);
+  }
+  // To a browser this says that it need not come back.
+  if (wish.is_over && !(wish.after && event_streams_.remembers(*wish.after, wish.task_id)))
+    return exchange->respond(204, "", "");
+  if (!event_streams_.has_room()) {
+    return respond_error(*exchange, 503, "too_many_readers", "too many clients follow the events already",
+                         std::chrono::seconds(5));
+  }
+  event_streams_.open(exchange, std::move(wish));
+}
+
+}  // namespace kurultai
