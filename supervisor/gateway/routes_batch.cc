@@ -83,7 +83,7 @@ void Gateway::wait_for(const std::shared_ptr<Batch>& batch) {
     const auto found =
         std::ranges::find_if(waiting_batches_, [&](const auto& one) { return one.get() == waiting; });
     if (found == waiting_batches_.end()) return;
-    const auto over = *found;
+    const auto over = std::move(*found);
     waiting_batches_.erase(found);
     for (const auto& [id, places] : over->awaited) {
       const Task* task = dispatcher_.tasks().find(id);

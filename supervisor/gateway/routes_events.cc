@@ -10,9 +10,8 @@ namespace {
 /// The header, which browsers send when they come back; in the query for those that cannot set it. Absent:
 /// only what happens from now on.
 Result<std::optional<std::uint64_t>> place_of(const HttpRequest& request) {
-  const std::string fallback = request.parameter("lastEventId").value_or("");
-  std::string_view text = request.header("last-event-id");
-  if (text.empty()) text = fallback;
+  std::string text(request.header("last-event-id"));
+  if (text.empty()) text = request.parameter("lastEventId").value_or("");
   if (text.empty()) return std::optional<std::uint64_t>();
   std::uint64_t id = 0;
   const char* const end = text.data() + text.size();
