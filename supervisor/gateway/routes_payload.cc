@@ -21,7 +21,6 @@ Result<Submission> read_query_submission(const HttpRequest& request) {
   json fields = json::object();
   for (const auto& [name, text] : request.query) {
     if (name == "wait") continue;
-    if (name == "payload") return failure("'payload' is the body already");
     fields[name] = text;
     int number = 0;
     const char* const end = text.data() + text.size();

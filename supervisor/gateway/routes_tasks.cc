@@ -113,6 +113,10 @@ void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::st
   const auto wait = wait_of(request);
   if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
   if (is_payload(request)) return post_payload(exchange, *wait);
+  if (request.query.size() > request.query.count("wait")) {
+    return respond_error(*exchange, 400, "invalid_task",
+                         "a task in JSON has its fields in the body; in the query there is only 'wait'");
+  }
   const auto body = parse_json(request.body);
   if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
   auto submission = read_submission(*body);

@@ -60,12 +60,13 @@ class Payloads(E2E):
         self.assertEqual(answer.status, 202)
         task = daemon.task(answer.json["taskId"])
         self.assertEqual(task["priority"], "high")
-        for query, word in (("&retries=many", "retries"), ("&priority=urgent", "priority"), ("&colour=red", "colour"),
-                            ("&payload=1", "payload"), ("&timeout=soon", "timeout")):
+        for query, word, status in (("&retries=many", "retries", 422), ("&priority=urgent", "priority", 422), ("&colour=red", "colour", 400),
+                                    ("&payload=1", "payload", 400), ("&timeout=soon", "timeout", 422)):
             answer = self.upload(daemon, "later", b"x", query)
-            self.assertEqual((answer.status, answer.json["error"]["code"]), (422, "invalid_task"), query)
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (status, "invalid_task"), query)
             self.assertIn(word, answer.json["error"]["message"])
         self.assertEqual(self.upload(daemon, "nobody", b"x").status, 422)
+        self.assertEqual(daemon.request("POST", "/v1/tasks?agent=later", '{"agent":"later"}').status, 400)
         self.assertEqual(self.upload(daemon, "later", b"x", "&wait=soon").status, 400)
 
     def test_json_stays_json_whatever_it_is_called(self):
