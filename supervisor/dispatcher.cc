@@ -18,6 +18,8 @@ constexpr Duration no_room_pause{1000};  // the kernel had no room for a new gro
 bool may_pass(int code) { return code == ENOMEM || code == ENOSPC || code == EAGAIN || code == EBUSY; }
 
 constexpr Duration housekeeping_pace{60000};
+/// When a drain is over nobody here knows when the next one starts.
+constexpr std::chrono::seconds until_next_supervisor{30};
 
 Retention retention_of(const StoreConfig& store) {
   return {store.retention, static_cast<std::size_t>(store.max_finished), store.max_held};
@@ -134,23 +136,46 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   pump();
 }
 
-std::chrono::seconds Dispatcher::retry_after() const {
-  return wait_estimate_.retry_after(queue_.depth() + queue_.returned() + 1, worker_limit());
+/// Where a submission of this priority would stand.
+Turns::Line Dispatcher::line_for(Priority priority) const {
+  const QueueLimits& limits = queue_.limits();
+  const std::size_t level = limits.per_level[static_cast<std::size_t>(priority)];
+  const auto left = [](std::size_t limit, std::size_t used) { return limit - std::min(limit, used); };
+  const TimePoint now = loop_.now();
+  TimePoint last_taken = TimePoint::min();
+  for (const auto& [id, run] : runs_) last_taken = std::max(last_taken, run.taken);
+  const auto youngest = runs_.empty() ? Duration(0) : std::chrono::duration_cast<Duration>(now - last_taken);
+  Turns::Line line{};
+  for (const Priority other : all_priorities) {
+    if (other <= priority) line.ahead += queue_.waiting(other);
+  }
+  line.free = std::min(left(limits.max_depth, queue_.depth()), left(level, queue_.waiting(priority)));
+  line.places = std::min(limits.max_depth, level);
+  line.parallel = runs_.size();  // what memory allows just now, and the slots of each worker
+  line.service = service_time_.expected(youngest);
+  if (governor_.refuses_work() && config_->flags.memory_governance) {
+    // The end of one of those that run is the least that memory waits for.
+    line.closed = memory_refusals_.left(line.service / std::max<std::int64_t>(std::ssize(runs_), 1), now);
+  }
+  return line;
 }
 
-std::optional<Refusal> Dispatcher::refusal() const {
-  if (is_draining())
-    return Refusal{Refusal::Code::draining, "the supervisor is draining", std::chrono::seconds(30)};
+std::optional<Refusal> Dispatcher::refusal(Priority priority) const {
+  if (is_draining()) {
+    const auto left = std::chrono::ceil<std::chrono::seconds>(drain_until_ - loop_.now());
+    return Refusal{Refusal::Code::draining, "the supervisor is draining",
+                   left.count() > 0 ? left : until_next_supervisor};
+  }
   if (governor_.refuses_work() && config_->flags.memory_governance) {
     const int percent = static_cast<int>(governor_.pressure().ratio() * 100);
     return Refusal{Refusal::Code::memory_pressure,
                    "memory is at " + std::to_string(percent) + " % of the budget; new work is refused",
-                   retry_after()};
+                   turns_.expected(line_for(priority), priority, loop_.now())};
   }
   return {};
 }
 
-std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Priority priority) const {
+std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Priority priority) {
   const auto agent = agent_of(submission.agent);
   if (agent == nullptr) {
     const bool command = submission.agent == command_agent;
@@ -159,7 +184,11 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
                 command ? "commands are not allowed here; set exec.allow: true in the configuration"
                         : "there is no agent '" + submission.agent + "' in the configuration"});
   }
-  if (auto refused = refusal()) return std::unexpected(*refused);
+  if (auto refused = refusal(priority)) {
+    if (refused->code == Refusal::Code::memory_pressure)
+      refused->retry_after = turns_.promise(line_for(priority), priority, loop_.now());
+    return std::unexpected(*refused);
+  }
   if (agent->durability == Durability::full && journal_ != nullptr && !journal_->trouble().empty())
     return std::unexpected(cannot_keep(journal_->trouble()));
   const QueuedTask waiting{"", submission.agent, priority};
@@ -172,7 +201,10 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
                           std::string(to_string(*full->level)) + " tasks"
                     : "the queue is full (" + std::to_string(queue_.depth()) + " of " +
                           std::to_string(limits.max_depth) + ")";
-    return std::unexpected(Refusal{Refusal::Code::queue_full, what, retry_after()});
+    Turns::Line line = line_for(priority);
+    line.free = 0;
+    return std::unexpected(
+        Refusal{Refusal::Code::queue_full, what, turns_.promise(line, priority, loop_.now())});
   }
   return {};
 }
@@ -264,9 +296,11 @@ void Dispatcher::submit_again(const Task& known, const Submission& submission, A
   const bool same = known.payload == submission.payload && file.bytes == submission.payload_file.bytes &&
                     file.digest == submission.payload_file.digest;
   if (!same) {
-    return answer(std::unexpected(
-        Refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
-                                                 "' was used with another payload by task " + known.id}));
+    const Refusal refusal{Refusal::Code::key_conflict, "idempotency key '" + submission.idempotency_key +
+                                                           "' was used with another payload by task " +
+                                                           known.id};
+    refuse(submission, submission.priority.value_or(Priority::normal), refusal);
+    return answer(std::unexpected(refusal));
   }
   if (known.accepted) return answer(&known);
   unanswered_[known.id].push_back(std::move(answer));
@@ -421,6 +455,7 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
   runs_.emplace(task.id, Run{.task = task,
                              .worker = worker,
                              .agent = agent,
+                             .taken = loop_.now(),
                              .let_in = let_in,
                              .alone = alone,
                              .footprint = footprint_of(task),

@@ -128,8 +128,9 @@ class Dispatcher : public WorkerListener {
   const Pool& pool() const { return pool_; }
   const Config& config() const { return *config_; }
   const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
-  /// Of what agents call, by the names they give.
+  /// Of what agents call, by the names they give: at most `max_called_breakers`.
   const std::map<std::string, CircuitBreaker>& called_breakers() const { return called_breakers_; }
+  static constexpr std::size_t max_called_breakers = 256;
   const DrainStatistics& drain_statistics() const { return drain_statistics_; }
   std::vector<UsedAt> memory_curve() const { return curve_.points(); }
   const Footprints& footprints() const { return footprints_; }
@@ -149,7 +150,7 @@ class Dispatcher : public WorkerListener {
   AgentFigures figures(const std::string& agent) const;
   Monitor::Activity activity() const;
   /// Whether new work is taken right now, and if not why.
-  std::optional<Refusal> refusal() const;
+  std::optional<Refusal> refusal(Priority priority = Priority::normal) const;
   /// Calls back whenever the log of a task has grown or the task has ended.
   void on_log(std::function<void(const Task&)> callback) { on_log_ = std::move(callback); }
   /// Pieces of log and result of noise, for metrics.
@@ -185,6 +186,7 @@ class Dispatcher : public WorkerListener {
     bool sent = false;       // TASK went out
     bool finishing = false;  // its answer is in; only its spooled result is still being written
     Stop stop = {};
+    TimePoint taken = {};  // when it got its slot; its worker may still have had to start
     TimePoint last_progress = {};
     TimePoint saved = {};   // what it did since then would be lost
     bool let_in = false;    // started above the preempt threshold, knowingly: not preempted for that
@@ -258,13 +260,13 @@ class Dispatcher : public WorkerListener {
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
   void submit_again(const Task& known, const Submission& submission, Answer answer);
   static Refusal cannot_keep(const std::string& why);
-  std::expected<void, Refusal> check(const Submission& submission, Priority priority) const;
+  std::expected<void, Refusal> check(const Submission& submission, Priority priority);
   std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
                                                    const AgentConfig& agent) const;
   void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
   std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
   Bytes limit_of(const Task& task) const;
-  std::chrono::seconds retry_after() const;
+  Turns::Line line_for(Priority priority) const;
 
   // admitting.cc: what fits
   void learn_footprint(const Task& task);
@@ -382,7 +384,9 @@ class Dispatcher : public WorkerListener {
   std::uint64_t suspensions_ = 0;
   TimePoint resume_at_;      // the next of them, not before
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
-  WaitEstimate wait_estimate_;
+  ServiceTime service_time_;
+  Spells memory_refusals_;
+  Turns turns_;  // of those who were refused
   std::map<std::string, CircuitBreaker> breakers_;
   std::map<std::string, CircuitBreaker> called_breakers_;  // of what agents call, by the names they give
   std::map<std::string, Run> runs_;                        // by task id

@@ -286,6 +286,10 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                    if (crossing.threshold == Threshold::preempt && crossing.direction == Direction::down) {
                      for (auto& [id, run] : runs_) run.let_in = false;
                    }
+                   if (crossing.threshold == Threshold::reject) {
+                     crossing.direction == Direction::up ? memory_refusals_.began(loop_.now())
+                                                         : memory_refusals_.ended(loop_.now());
+                   }
                    events_.emit(
                        "g" + std::to_string(decisions_),
                        ThresholdCrossed{crossing.threshold, crossing.direction, crossing.ratio, snapshot});

@@ -17,8 +17,6 @@ namespace {
 
 constexpr Duration term_to_kill{1000};  // between SIGTERM and SIGKILL of a worker's tree
 constexpr Duration host_margin{1000};   // the exec host stops its command itself; this much later we do
-// Their names come from agents, so they are bounded; a call to one more is let through and not counted.
-constexpr std::size_t max_called_breakers = 256;
 constexpr std::size_t max_breaker_name = 128;
 constexpr std::size_t max_unread = 64 * 1024;  // answers that wait for an agent to read them
 constexpr std::size_t spool_high = 4 * 1024 * 1024;
@@ -291,6 +289,7 @@ void Dispatcher::on_breaker(Worker& worker, const BreakerRequest& request) {
     return;
   }
   const TimePoint now = loop_.now();
+  // Their names come from agents, so they are bounded; a call to one more is let through and not counted.
   const bool known = called_breakers_.contains(request.name);
   const bool room = called_breakers_.size() < max_called_breakers && request.name.size() <= max_breaker_name;
   if (!known && !room) {
@@ -512,6 +511,8 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
       run.agent->idempotent || !run.sent, outcome.retryable, task.attempt, task.retries, task.preemptions,
       run.agent->max_preemptions};
   const Verdict verdict = judge(run.intent, outcome.ending, policy);
+  if (run.sent && verdict.kind != Verdict::Kind::send_back)
+    service_time_.finished(std::chrono::duration_cast<Duration>(loop_.now() - run.taken), loop_.now());
   const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail;
   if (!has_result) task.result = {};
   // Pieces that came before the end was something else, or that a host left when it was killed.
@@ -577,7 +578,6 @@ void Dispatcher::count_outcome(const Task& task) {
   AgentFigures& figures = figures_[task.agent];
   if (task.state == TaskState::completed) figures.completed += 1;
   if (task.state == TaskState::failed) figures.failed += 1;
-  if (task.ran.count() > 0 || task.state == TaskState::completed) wait_estimate_.finished(task.ran);
   const auto breaker = breakers_.find(task.agent);
   if (breaker == breakers_.end()) return;
   std::optional<BreakerChange> change;
