@@ -111,6 +111,7 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   const auto before = std::exchange(config_, std::move(config));
   const auto change = compare(*before, *config_);
   agents_ = agents_of(*config_);
+  std::erase_if(breakers_, [this](const auto& entry) { return !agents_.contains(entry.first); });
   queue_.set_limits(config_->queue);
   governor_.configure(config_->memory.thresholds);
   tasks_.set_retention(retention_of(config_->store));

@@ -4,12 +4,13 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
-#include <prometheus/text_serializer.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "supervisor/dispatcher.h"
 
@@ -34,14 +35,16 @@ const Histogram::BucketBoundaries seconds_buckets = {0.001, 0.005, 0.025, 0.1, 0
                                                      5,     15,    60,    300, 1800, 3600};
 const Histogram::BucketBoundaries dispatch_buckets = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025,
                                                       0.001,   0.005,    0.025,   0.1,    1};
-const Histogram::BucketBoundaries fast_buckets = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
-                                                  0.005,  0.01,    0.05,   0.1,   1};
+// A kill takes milliseconds, a preemption up to its agent's grace.
+const Histogram::BucketBoundaries reaction_buckets = {0.001, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                      0.25,  0.5,   1,    2.5,   5,    15};
 
 // Those that a task can fail with in this version.
-constexpr std::array failures = {FailReason::agent_error, FailReason::exit_code,      FailReason::signal,
-                                 FailReason::memory_cap,  FailReason::memory_budget,  FailReason::timeout,
-                                 FailReason::stalled,     FailReason::protocol_error, FailReason::worker_lost,
-                                 FailReason::spawn_failed};
+constexpr std::array failures = {
+    FailReason::agent_error,  FailReason::exit_code,         FailReason::signal,
+    FailReason::memory_cap,   FailReason::memory_budget,     FailReason::timeout,
+    FailReason::stalled,      FailReason::protocol_error,    FailReason::worker_lost,
+    FailReason::spawn_failed, FailReason::supervisor_restart};
 
 using Seconds = std::chrono::duration<double>;
 double seconds(Seconds duration) { return duration.count(); }
@@ -51,6 +54,15 @@ std::string str(std::string_view view) { return std::string(view); }
 
 struct Metrics::Families {
   prometheus::Registry registry;
+  /// Series that are there as long as their agent is in the configuration.
+  std::map<std::string, std::set<std::pair<Family<Counter>*, Counter*>>> by_agent;
+
+  Counter& of_agent(Family<Counter>& family, const std::string& agent, prometheus::Labels labels) {
+    labels["agent"] = agent;
+    Counter& counter = family.Add(labels);
+    by_agent[agent].emplace(&family, &counter);
+    return counter;
+  }
 
   Family<Gauge>& usage =
       BuildGauge().Name("kurultai_memory_usage_bytes").Help("Memory in use").Register(registry);
@@ -153,7 +165,7 @@ struct Metrics::Families {
                             .Name("kurultai_governor_reaction_seconds")
                             .Help("From the governor's decision to the victim's end")
                             .Register(registry)
-                            .Add({}, fast_buckets);
+                            .Add({}, reaction_buckets);
 };
 
 Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
@@ -171,7 +183,8 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
   f.worker_cpu.Add({});
   for (const auto code :
        {Refusal::Code::queue_full, Refusal::Code::memory_pressure, Refusal::Code::circuit_open,
-        Refusal::Code::draining, Refusal::Code::invalid_task, Refusal::Code::unknown_agent})
+        Refusal::Code::draining, Refusal::Code::invalid_task, Refusal::Code::unknown_agent,
+        Refusal::Code::key_conflict, Refusal::Code::storage_unavailable})
     f.rejected.Add({{"code", str(to_string(code))}});
   for (std::size_t i = 0; i < threshold_count; ++i) {
     for (const char* direction : {"up", "down"}) {
@@ -183,24 +196,33 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
                            WorkerEnd::Cause::start_failed, WorkerEnd::Cause::group_lost}) {
     f.exited.Add({{"reason", str(to_string(cause))}});
   }
-  for (const char* action : {"wait", "preempt", "kill", "reject", "skip_heartbeat"})
+  for (const char* action : {"wait", "suspend", "preempt", "kill", "reject", "skip_heartbeat"})
     f.withheld.Add({{"action", action}});
   meet_agents();
 }
 
 Metrics::~Metrics() = default;
 
+// One that a reload took away may still have tasks: they are counted anew, until the next reload.
 void Metrics::meet_agents() {
-  for (const auto& agent : dispatcher_.config().agents) meet(agent.first);
+  std::set<std::string> names;
+  for (const auto& agent : dispatcher_.config().agents) names.insert(agent.first);
+  if (dispatcher_.config().exec.allow) names.insert(std::string(command_agent));
+  std::erase_if(families_->by_agent, [&](const auto& known) {
+    if (names.contains(known.first)) return false;
+    for (const auto& [family, counter] : known.second) family->Remove(counter);
+    return true;
+  });
+  for (const std::string& name : names) meet(name);
 }
 
 void Metrics::meet(const std::string& agent) {
   Families& f = *families_;
   for (const Priority priority : all_priorities) {
-    f.submitted.Add({{"agent", agent}, {"priority", str(to_string(priority))}});
+    f.of_agent(f.submitted, agent, {{"priority", str(to_string(priority))}});
   }
   const auto finished = [&](TaskState state, std::string_view reason) {
-    f.finished.Add({{"agent", agent}, {"state", str(to_string(state))}, {"reason", str(reason)}});
+    f.of_agent(f.finished, agent, {{"state", str(to_string(state))}, {"reason", str(reason)}});
   };
   finished(TaskState::completed, "");
   finished(TaskState::cancelled, to_string(FailReason::cancelled));
@@ -215,52 +237,50 @@ void Metrics::note_worker_cpu(std::chrono::microseconds used) {
 
 void Metrics::on_event(const Event& event) {
   Families& f = *families_;
-  std::visit(overloaded{
-                 [&](const TaskEvent& body) {
-                   const Task& task = body.task;
-                   if (body.kind == TaskEvent::Kind::queued && task.attempt == 1) {
-                     f.submitted.Add({{"agent", task.agent}, {"priority", str(to_string(task.priority))}})
-                         .Increment();
-                   }
-                   if (body.kind == TaskEvent::Kind::started) {
-                     f.wait.Observe(seconds(task.waited));
-                     f.dispatch.Observe(seconds(body.dispatch));
-                   }
-                   if (body.kind == TaskEvent::Kind::preempted) f.preempted.Add({}).Increment();
-                   if (body.kind == TaskEvent::Kind::suspended) f.suspended.Add({}).Increment();
-                   // Sent back, or failed because it may not run again.
-                   if (body.why == "kill" || body.why == "kernel") f.killed.Add({}).Increment();
-                   if (body.why == "kill" || body.why == "preempt")
-                     f.reaction.Observe(seconds(body.reaction));
-                   if (!is_final(task.state)) return;
-                   if (task.started_at) f.run.Observe(seconds(task.ran));
-                   f.finished
-                       .Add({{"agent", task.agent},
-                             {"state", str(to_string(task.state))},
-                             {"reason", task.error ? str(to_string(task.error->reason)) : ""}})
-                       .Increment();
-                 },
-                 [&](const TaskRejected& body) { f.rejected.Add({{"code", str(body.code)}}).Increment(); },
-                 [&](const HeartbeatSkipped&) { f.skipped.Add({}).Increment(); },
-                 [&](const WorkerEvent& body) {
-                   if (body.kind == WorkerEvent::Kind::spawned) f.spawned.Add({}).Increment();
-                   if (body.kind == WorkerEvent::Kind::exited)
-                     f.exited.Add({{"reason", str(body.reason)}}).Increment();
-                 },
-                 [&](const MemoryWarning&) { f.warnings.Add({}).Increment(); },
-                 [&](const ThresholdCrossed& body) {
-                   f.crossings
-                       .Add({{"threshold", str(to_string(body.threshold))},
-                             {"direction", body.direction == Direction::up ? "up" : "down"}})
-                       .Increment();
-                 },
-                 [&](const OrphanSwept& body) { f.swept.Add({}).Increment(body.count); },
-                 [&](const Withheld& body) { f.withheld.Add({{"action", str(body.action)}}).Increment(); },
-                 [&](const ConfigReloaded&) { meet_agents(); },
-                 [](const DrainEvent&) {},
-                 [](const BreakerChanged&) {},
-             },
-             event.body);
+  std::visit(
+      overloaded{
+          [&](const TaskEvent& body) {
+            const Task& task = body.task;
+            if (body.kind == TaskEvent::Kind::queued && task.attempt == 1) {
+              f.of_agent(f.submitted, task.agent, {{"priority", str(to_string(task.priority))}}).Increment();
+            }
+            if (body.kind == TaskEvent::Kind::started) {
+              f.wait.Observe(seconds(task.waited));
+              f.dispatch.Observe(seconds(body.dispatch));
+            }
+            if (body.kind == TaskEvent::Kind::preempted) f.preempted.Add({}).Increment();
+            if (body.kind == TaskEvent::Kind::suspended) f.suspended.Add({}).Increment();
+            // Sent back, or failed because it may not run again.
+            if (body.why == "kill" || body.why == "kernel") f.killed.Add({}).Increment();
+            if (body.why == "kill" || body.why == "preempt") f.reaction.Observe(seconds(body.reaction));
+            if (!is_final(task.state)) return;
+            if (task.started_at) f.run.Observe(seconds(task.ran));
+            f.of_agent(f.finished, task.agent,
+                       {{"state", str(to_string(task.state))},
+                        {"reason", task.error ? str(to_string(task.error->reason)) : ""}})
+                .Increment();
+          },
+          [&](const TaskRejected& body) { f.rejected.Add({{"code", str(body.code)}}).Increment(); },
+          [&](const HeartbeatSkipped&) { f.skipped.Add({}).Increment(); },
+          [&](const WorkerEvent& body) {
+            if (body.kind == WorkerEvent::Kind::spawned) f.spawned.Add({}).Increment();
+            if (body.kind == WorkerEvent::Kind::exited)
+              f.exited.Add({{"reason", str(body.reason)}}).Increment();
+          },
+          [&](const MemoryWarning&) { f.warnings.Add({}).Increment(); },
+          [&](const ThresholdCrossed& body) {
+            f.crossings
+                .Add({{"threshold", str(to_string(body.threshold))},
+                      {"direction", body.direction == Direction::up ? "up" : "down"}})
+                .Increment();
+          },
+          [&](const OrphanSwept& body) { f.swept.Add({}).Increment(body.count); },
+          [&](const Withheld& body) { f.withheld.Add({{"action", str(body.action)}}).Increment(); },
+          [&](const ConfigReloaded&) { meet_agents(); },
+          [](const DrainEvent&) {},
+          [](const BreakerChanged&) {},
+      },
+      event.body);
 }
 
 void Metrics::refresh() {
@@ -279,10 +299,6 @@ void Metrics::refresh() {
     f.depth.Add({{"priority", str(to_string(priority))}})
         .Set(static_cast<double>(dispatcher_.queue().waiting(priority)));
   }
-  for (const auto& [name, agent] : dispatcher_.config().agents) f.breaker.Add({{"name", name}}).Set(0);
-  for (const auto& [name, breaker] : dispatcher_.breakers()) {
-    f.breaker.Add({{"name", name}}).Set(static_cast<double>(breaker.state()));
-  }
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);
   const double cpu = static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
@@ -293,25 +309,35 @@ void Metrics::refresh() {
   noise.Increment(static_cast<double>(dispatcher_.noise_lines()) - noise.Value());
 }
 
-std::string Metrics::text() {
+std::string Metrics::text(Exposition format) {
   refresh();
   Families& f = *families_;
-  // Workers come and go: their gauges live for one scrape, so that label sets stay bounded.
-  std::vector<Gauge*> gauges;
-  const auto show = [&](const std::string& worker, const std::string& agent, Bytes memory) {
-    gauges.push_back(&f.worker_memory.Add({{"worker", worker}, {"agent", agent}}));
-    gauges.back()->Set(static_cast<double>(memory.count));
+  // Workers come and go, and so do breakers: their gauges live for one scrape, so that label sets stay
+  // bounded.
+  std::set<std::pair<Family<Gauge>*, Gauge*>> gauges;
+  const auto show = [&](Family<Gauge>& family, const prometheus::Labels& labels) -> Gauge& {
+    return *gauges.emplace(&family, &family.Add(labels)).first->second;
   };
   std::set<std::string> without_worker;
-  for (const auto& [agent, settings] : dispatcher_.config().agents) without_worker.insert(agent);
-  for (const auto& worker : dispatcher_.pool().workers()) {
-    show(worker->id(), worker->agent().name, worker->memory());
-    without_worker.erase(worker->agent().name);
+  for (const auto& [agent, settings] : dispatcher_.config().agents) {
+    without_worker.insert(agent);
+    show(f.breaker, {{"name", agent}});
   }
-  for (const std::string& agent : without_worker)
-    show("", agent, Bytes{});  // no label `worker`, as Prometheus sees it
-  std::string text = prometheus::TextSerializer().Serialize(f.registry.Collect());
-  for (Gauge* gauge : gauges) f.worker_memory.Remove(gauge);
+  for (const auto& worker : dispatcher_.pool().workers()) {
+    const std::string& agent = worker->agent().name;
+    show(f.worker_memory, {{"worker", worker->id()}, {"agent", agent}})
+        .Set(static_cast<double>(worker->memory().count));
+    without_worker.erase(agent);
+  }
+  for (const std::string& agent : without_worker) show(f.worker_memory, {{"agent", agent}});
+  for (const auto* breakers : {&dispatcher_.breakers(), &dispatcher_.called_breakers()}) {
+    for (const auto& [name, breaker] : *breakers) {
+      Gauge& gauge = show(f.breaker, {{"name", name}});  // an agent may call something by an agent's name
+      gauge.Set(std::max(gauge.Value(), static_cast<double>(breaker.state())));
+    }
+  }
+  std::string text = to_text(f.registry.Collect(), format);
+  for (const auto& [family, gauge] : gauges) family->Remove(gauge);
   return text;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "supervisor/events.h"
+#include "supervisor/gateway/exposition.h"
 
 namespace kurultai {
 
@@ -15,15 +16,15 @@ class Monitor;
 
 class Metrics {
  public:
-  /// Label sets are bounded: agents come from the configuration; workers are dropped when they exit.
+  /// Label sets are bounded: agents come from the configuration; workers are dropped when they exit; of what
+  /// agents call the dispatcher knows at most `max_called_breakers`.
   explicit Metrics(const Dispatcher& dispatcher, const Monitor& monitor);
   ~Metrics();
 
   void on_event(const Event& event);
   /// What Controller::cpu_job found. The counter never falls, whatever that says.
   void note_worker_cpu(std::chrono::microseconds used);
-  /// Text exposition format 0.0.4.
-  std::string text();
+  std::string text(Exposition format);
 
  private:
   struct Families;

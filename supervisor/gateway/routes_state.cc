@@ -121,7 +121,8 @@ void Gateway::get_metrics(const std::shared_ptr<Exchange>& exchange, const std::
       [this, exchange, used, alive = std::weak_ptr(alive_)] {
         if (alive.expired()) return;
         if (*used) metrics_.note_worker_cpu(**used);
-        exchange->respond(200, "text/plain; version=0.0.4; charset=utf-8", metrics_.text());
+        const Exposition format = wanted_exposition(exchange->request().header("accept"));
+        exchange->respond(200, content_type(format), metrics_.text(format));
       });
 }
 

@@ -578,9 +578,11 @@ class Metrics(Http):
         ("tasks_finished_total", "counter", [
             {"agent": "puppet", "state": state, "reason": reason} for state, reason in (
                 ("completed", ""), ("cancelled", "cancelled"), ("evicted", "evicted"), ("failed", "agent_error"),
-                ("failed", "memory_cap"), ("failed", "memory_budget"), ("failed", "timeout"), ("failed", "worker_lost"))]),
+                ("failed", "memory_cap"), ("failed", "memory_budget"), ("failed", "timeout"), ("failed", "worker_lost"),
+                ("failed", "supervisor_restart"))]),
         ("tasks_rejected_total", "counter", [
-            {"code": code} for code in ("queue_full", "memory_pressure", "circuit_open", "draining", "invalid_task", "unknown_agent")]),
+            {"code": code} for code in ("queue_full", "memory_pressure", "circuit_open", "draining", "invalid_task", "unknown_agent",
+                                        "key_conflict", "storage_unavailable")]),
         ("tasks_preempted_total", "counter", [{}]),
         ("tasks_suspended_total", "counter", [{}]),
         ("tasks_killed_total", "counter", [{}]),

@@ -182,8 +182,8 @@ int most_tries(const Spike& spike) {
   ServiceTime time;
   if (spike.known) time.finished(spike.service, start);
   Turns turns;
-  std::vector<TimePoint> comes;
-  for (std::size_t i = 0; i < clients; ++i) comes.push_back(start + i * spike.apart);
+  std::vector<TimePoint> comes(clients);
+  for (std::size_t i = 0; i < clients; ++i) comes[i] = start + i * spike.apart;
   std::vector<int> tries(clients, 0);
   std::vector<std::pair<TimePoint, TimePoint>> running;  // since, until
   std::size_t waiting = 0;

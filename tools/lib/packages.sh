@@ -4,7 +4,8 @@
 
 build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-json3-dev libspdlog-dev libyaml-cpp-dev
   doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev prometheus-cpp-dev python3)
-test_packages=(python3 nodejs python3-jsonschema python3-yaml)
+test_packages=(python3 nodejs python3-jsonschema python3-yaml python3-prometheus-client)
+unpacked_test_packages=(prometheus)
 sanitize_packages=(valgrind clang-19 libclang-rt-19-dev)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 shellcheck python3)
 coverage_packages=(gcovr)
@@ -49,4 +50,22 @@ install_packages() {
 
 need_packages() {
   install_packages "$@" || die "cannot install what is needed: $*"
+}
+
+# Puts the files of packages below the directory, without installing them: nothing of theirs is started (prometheus would
+# be, as a service) and nothing they recommend comes along. Fails when one cannot be had.
+unpack_packages() {
+  local to=$1 package scratch
+  shift
+  for package in "$@"; do
+    [[ -d $to/$package ]] && continue
+    echo "unpacking $package" >&2
+    scratch=$(mktemp -d)
+    if (cd "$scratch" && { apt-get -qq download "$package" || { apt update && apt-get -qq download "$package"; }; } &&
+      dpkg-deb -x ./*.deb files) >&2; then
+      mkdir -p "$to" && mv "$scratch/files" "$to/$package"
+    fi
+    rm -rf "$scratch"
+    [[ -d $to/$package ]] || return 1
+  done
 }
