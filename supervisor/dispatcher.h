@@ -98,8 +98,8 @@ class Dispatcher : public WorkerListener {
   void configure(std::shared_ptr<const Config> config);
 
   /// Refuses new work, waits for what runs up to `limit`, then preempts it and ends all workers. Safe to call
-  /// again: every caller is answered, a shorter limit hurries. `done` gets the statistics when all workers
-  /// are gone.
+  /// again: every caller is answered, with the same statistics, and a shorter limit hurries. `done` gets them
+  /// when all workers are gone.
   void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
   /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
   void kill_workers() { pool_.kill_all(); }
@@ -408,6 +408,8 @@ class Dispatcher : public WorkerListener {
 
   std::optional<TimePoint> draining_since_;
   TimePoint drain_until_;
+  bool drain_ran_out_ = false;  // of time: runs were stopped
+  bool drained_ = false;        // and the statistics stay what they are
   DrainStatistics drain_statistics_;
   std::vector<std::function<void(const DrainStatistics&)>> drain_callbacks_;
   uv::Timer drain_timer_;

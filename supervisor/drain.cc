@@ -8,6 +8,10 @@ namespace kurultai {
 
 void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&)> done) {
   const TimePoint now = loop_.now();
+  if (drained_) {
+    if (done) done(drain_statistics_);
+    return;
+  }
   if (done) drain_callbacks_.push_back(std::move(done));
   if (!draining_since_) {
     draining_since_ = now;
@@ -21,6 +25,7 @@ void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&
 }
 
 void Dispatcher::check_drained() {
+  if (drained_) return;
   const TimePoint now = loop_.now();
   const bool out_of_time = now >= drain_until_;
   const std::size_t unfinished = runs_.size() + settling_ + queue_.depth() + queue_.returned();
@@ -34,8 +39,9 @@ void Dispatcher::check_drained() {
   for (const auto& [id, run] : runs_) running.push_back(id);
   for (const std::string& id : running) {
     const auto run = runs_.find(id);
-    if (run != runs_.end() && run->second.intent == Intent::none)
-      stop_run(run->second, Intent::preempt, "drain");
+    if (run == runs_.end() || run->second.intent != Intent::none) continue;
+    drain_ran_out_ = true;
+    stop_run(run->second, Intent::preempt, "drain");
   }
   if (runs_.empty()) pool_.end_all(Duration(1000));
   if (!runs_.empty() || !pool_.workers().empty()) return;
@@ -43,8 +49,8 @@ void Dispatcher::check_drained() {
   if (writes && now < drain_until_ + last_writes) return drain_timer_.start(Duration(10));
   if (footprint_file_ != nullptr && !footprint_file_->is_settled())
     return footprint_file_->settle([this] { check_drained(); });
-  drain_statistics_.status = out_of_time && unfinished > 0 ? "timed_out" : "completed";
-  if (drain_callbacks_.empty()) return;
+  drained_ = true;
+  drain_statistics_.status = drain_ran_out_ && unfinished > 0 ? "timed_out" : "completed";
   events_.emit("drain", DrainEvent{true, drain_statistics_});
   for (const auto& done : std::exchange(drain_callbacks_, {})) done(drain_statistics_);
 }

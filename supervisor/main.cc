@@ -157,6 +157,11 @@ class Supervisor {
     return {};
   }
 
+  /// What came of the tasks at the end, on one line; empty for a client that asks for itself.
+  std::string last_line() const {
+    return options_.is_private ? "" : to_json(dispatcher_.drain_statistics()) + "\n";
+  }
+
  private:
   PoolSettings pool_settings(const StateDirectory& state) const {
     PoolSettings settings;
@@ -354,12 +359,15 @@ int supervise(const Options& options, Config config) {
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
   Result<void> ended;
+  std::string last_line;
   {
     Supervisor supervisor(options, std::make_shared<const Config>(std::move(config)), *state, *token,
                           *controller, machine);
     ended = supervisor.run();
+    if (ended) last_line = supervisor.last_line();
   }
   stop_log();
+  std::fputs(last_line.c_str(), stdout);
   return ended ? 0 : complain(ended.error().message, status_failed);
 }
 

@@ -268,10 +268,13 @@ void Gateway::post_drain(const std::shared_ptr<Exchange>& exchange, const std::s
     break;
   }
   const bool wait = request.query.contains("wait");
-  dispatcher_.drain(limit, [exchange, wait](const DrainStatistics& statistics) {
-    if (wait) respond_json(*exchange, 200, to_json(statistics));
-  });
-  if (!wait) respond_json(*exchange, 202, to_json(dispatcher_.drain_statistics()));
+  if (wait) {
+    return dispatcher_.drain(limit, [exchange](const DrainStatistics& statistics) {
+      respond_json(*exchange, 200, to_json(statistics));
+    });
+  }
+  dispatcher_.drain(limit, nullptr);
+  respond_json(*exchange, 202, to_json(dispatcher_.drain_statistics()));
 }
 
 }  // namespace kurultai

@@ -146,6 +146,23 @@ TEST_CASE("a task that finds no room for a worker keeps its place and does not h
   CHECK(house.dispatcher->queue().position(second.id) == 2);
 }
 
+TEST_CASE("a drain is over once; what only waits did not run out of time") {
+  House house;
+  house.controller.refusal = ENOMEM;
+  house.submit();
+  std::vector<DrainStatistics> told;
+  const auto note = [&told](const DrainStatistics& statistics) { told.push_back(statistics); };
+  house.dispatcher->drain(Duration(0), note);
+  house.dispatcher->drain(Duration(1000), note);
+  house.dispatcher->drain(Duration(0), nullptr);
+  REQUIRE(told.size() == 2);
+  CHECK(told[0].status == "completed");
+  CHECK(told[0].initial == 1);
+  CHECK(told[0].remaining == 1);
+  CHECK(to_json(told[0]) == to_json(told[1]));
+  CHECK(std::ranges::count(house.told, "drained") == 1);
+}
+
 TEST_CASE("a task that is cancelled while its worker starts leaves at once, with the reason") {
   House house;
   const Task& task = house.submit();
@@ -488,6 +505,7 @@ TEST_CASE("ten thousand tasks are cancelled while some of them are being preempt
     config.store.max_finished = 20'000;
   });
   std::vector<const Task*> tasks;
+  tasks.reserve(4);
   for (int i = 0; i < 4; ++i) tasks.push_back(&house.run(Priority::low));
   while (tasks.size() < 10'000) tasks.push_back(&house.submit(Priority::low));
   house.read(225);
