@@ -166,10 +166,24 @@ class Submit(Client):
         self.good("submit", "sh", sh(script))
         self.refused(self.k("submit", "sh", sh(script)), NO_ROOM, r"submit sh: the queue is full \(1 of 1\); try again in \d+ s\n")
 
+    def test_who_has_time_comes_again_as_told(self):
+        self.start(workers={"max": 1}, queue={"max_depth": 1})
+        script, let_go = self.gate()
+        self.running(script)
+        self.good("submit", "sh", sh(script))
+        self.refused(self.k("submit", "sh", sh("true"), "--retry-refused", "1ms"), NO_ROOM, r"submit sh: the queue is full .*; try again in \d+ s\n")
+        refused = self.at.metric("kurultai_tasks_rejected_total", code="queue_full")
+        patient = self.open("submit", "sh", sh("echo in"), "--retry-refused", "10m", "--wait")
+        wait_until(lambda: self.at.metric("kurultai_tasks_rejected_total", code="queue_full") > refused, "it was refused", 20)
+        let_go()
+        out, errors = patient.communicate(timeout=60 * PATIENCE)
+        self.assertEqual((patient.returncode, out, errors), (0, "in\n", ""))
+        self.refused(self.k("submit", "nobody", "--retry-refused", "10m"), NO_SUCH_THING, "submit nobody: there is no agent 'nobody'")
+
     def test_refused_for_now(self):
         self.start(circuit_breakers={"failures": 1})
         self.assertEqual(self.k("submit", "sh", sh("exit 1"), "--wait").returncode, FAILED)
-        self.refused(self.k("submit", "sh", sh("true")), REFUSED, "submit sh: agent 'sh' keeps failing; its circuit is open")
+        self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: agent 'sh' keeps failing; its circuit is open; try again in \d+ s\n")
         self.good("drain")
         self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: the supervisor is draining; try again in \d+ s\n")
 
@@ -177,7 +191,7 @@ class Submit(Client):
         self.start(memory={"budget": "1GiB", "hysteresis": 0.0001, "check_interval": "100ms",
                            "thresholds": {"skip_heartbeats": 0.0005, "preempt": 0.0006, "reject": 0.0007, "kill": 0.99}})
         wait_until(lambda: "reject" in self.at.get("/v1/memory").json["over"], "the supervisor alone is over the threshold", 20)
-        self.refused(self.k("submit", "sh", sh("true")), REFUSED, "submit sh: memory is at . % of the budget; new work is refused")
+        self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: memory is at . % of the budget; new work is refused; try again in \d+ s\n")
         self.assertIn("reject", facts(self.good("memory"))["over"])
 
     def test_what_it_writes_is_streamed_as_it_comes(self):

@@ -22,6 +22,7 @@ struct SubmitOptions {
   std::string size_class;
   std::optional<Duration> timeout;  // of the task
   std::optional<int> retries;
+  Duration retry_refused{0};  // a submission that is refused for now is tried again for so long
   bool wait = false;
   bool stream = false;  // wait, and show progress and log lines as they come
   bool json = false;
@@ -32,6 +33,7 @@ struct ExecOptions {
   std::optional<Bytes> memory;
   std::string priority;
   std::optional<Duration> timeout;
+  Duration retry_refused{0};
   bool wait = false;
   bool json = false;
 };

@@ -26,10 +26,10 @@ ExitStatus status_of(int http_status, std::string_view code) {
 
 std::string next_step(std::string_view code, std::string_view message, std::chrono::seconds retry_after) {
   if (code == "unauthorized") return "; give that file with --token-file";
+  if (retry_after.count() > 0) return "; try again in " + std::to_string(retry_after.count()) + " s";
   if (message.find("; ") != std::string_view::npos) return "";  // it says so itself
   if (code == "unknown_agent") return "; `kurultai agents` lists them";
   if (code == "not_found") return "; `kurultai ps -a` lists the tasks";
-  if (retry_after.count() > 0) return "; try again in " + std::to_string(retry_after.count()) + " s";
   return "";
 }
 

@@ -244,6 +244,9 @@ void CommandLineApp::add_submit() {
       ->add_option("--size-class", options.size_class,
                    "any word: tasks of one class need about as much memory as each other")
       ->type_name("WORD");
+  duration_option(
+      command, "--retry-refused", [&options](Duration d) { options.retry_refused = d; },
+      "when there is no room, come again as told, for so long");
   command->add_flag("--wait", options.wait, "wait until it has ended and print its result");
   command->add_flag("--stream", options.stream, "the same, with progress and log lines as they come");
   json_flag(command, options.json);
@@ -260,6 +263,9 @@ void CommandLineApp::add_exec() {
   priority_option(command, options.priority);
   duration_option(
       command, "--timeout", [&options](Duration d) { options.timeout = d; }, "end it after so long");
+  duration_option(
+      command, "--retry-refused", [&options](Duration d) { options.retry_refused = d; },
+      "when there is no room, come again as told, for so long");
   command->add_flag("--wait", options.wait, "wait until it has ended; its output is ours");
   json_flag(command, options.json);
   ask(

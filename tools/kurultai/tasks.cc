@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "protocol/json_text.h"
 #include "protocol/utf8.h"
@@ -57,7 +59,19 @@ Answer<ExitStatus> report(Http& http, const std::string& body, bool as_json) {
           (task.log_bytes.value_or(0) > 0 ? "; `kurultai logs " + task.id + "` has what it wrote" : ""));
 }
 
-/// `accepted`: what the supervisor said to the submission.
+/// One that is refused for now is tried again when the supervisor says, for as long as `patience`.
+Answer<std::string> persist(Duration patience, const std::function<Answer<std::string>()>& ask) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + patience;
+  while (true) {
+    auto answer = ask();
+    if (answer || answer.error().retry_after.count() == 0) return answer;
+    if (Clock::now() + answer.error().retry_after > until) return answer;
+    std::this_thread::sleep_for(answer.error().retry_after);
+  }
+}
+
+/// What the supervisor said to the submission.
 Answer<ExitStatus> submit_only(const Answer<std::string>& answer, bool as_json) {
   if (!answer) return std::unexpected(answer.error());
   const auto object = parse_answer(*answer);
@@ -114,8 +128,12 @@ Answer<ExitStatus> submit(Http& http, const SubmitOptions& options) {
   if (!options.size_class.empty()) fields["sizeClass"] = options.size_class;
   if (options.timeout) fields["timeout"] = to_string(*options.timeout);
   if (options.retries) fields["retries"] = *options.retries;
-  const auto accepted = options.file.empty() ? post(http, "/v1/tasks", with_payload(fields, *payload))
-                                             : post_file(http, fields, options.file);
+  if (options.file == "-" && options.retry_refused.count() > 0)
+    return complaint(ExitStatus::usage, "--retry-refused: stdin can be sent once only");
+  const auto accepted = persist(options.retry_refused, [&] {
+    return options.file.empty() ? post(http, "/v1/tasks", with_payload(fields, *payload))
+                                : post_file(http, fields, options.file);
+  });
   if (!options.wait && !options.stream) return submit_only(accepted, options.json);
   return follow_accepted(http, accepted, {options.stream, options.stream}, options.json);
 }
@@ -133,7 +151,7 @@ Answer<ExitStatus> exec(Http& http, const ExecOptions& options) {
   if (!options.priority.empty()) fields["priority"] = options.priority;
   if (options.timeout) fields["timeout"] = to_string(*options.timeout);
   const std::string body = with_payload(fields, to_text(payload));
-  const auto accepted = post(http, "/v1/tasks", body);
+  const auto accepted = persist(options.retry_refused, [&] { return post(http, "/v1/tasks", body); });
   if (!options.wait) return submit_only(accepted, options.json);
   return follow_accepted(http, accepted, {false, true}, options.json);
 }
