@@ -396,6 +396,12 @@ void HttpConnection::response_done() {
   exchange_.reset();
   if (!keep_alive_) return close_soon();
   timer_.start(limits_.idle_timeout);
+  if (stream_->pending() <= limits_.max_untaken) return next_request();
+  stream_->pause();  // it asks and does not take the answers: no memory for that
+  stream_->when_written([this] { next_request(); });
+}
+
+void HttpConnection::next_request() {
   if (waiting_.empty()) return stream_->resume();
   // Not from inside the answer: a long pipeline must not become a deep stack.
   uv::defer(loop_, [this, guard = std::weak_ptr(alive_)] {

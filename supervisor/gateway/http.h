@@ -46,6 +46,7 @@ struct HttpLimits {
   std::size_t max_body = 1024 * 1024;
   std::size_t max_header = 16 * 1024;  // with the request line and all line ends
   std::size_t max_headers = 100;
+  std::size_t max_untaken = 256 * 1024;  // of earlier answers, when another request is read
   Duration header_timeout{10000};  // from a request's first byte to the end of its header
   /// Of a body each such stretch of time has to bring at least min_body bytes (1 KiB/s). Of an answer that
   /// waits for its reader the kernel must take something: it takes large pieces, so a rate would be unjust.
@@ -120,6 +121,7 @@ class HttpConnection {
   void send(std::string bytes);
   void check_reader();
   void response_done();
+  void next_request();
   void linger();
   /// Without a length the body is chunked, or ends with the connection.
   std::string head_of(int status, std::string_view type, const Headers& headers,

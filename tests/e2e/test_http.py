@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The gateway: what is no HTTP, what is no request, who may ask, slow clients and clients that leave."""
+import contextlib
 import http.client
 import io
 import json
@@ -10,6 +11,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 import unittest
 
@@ -836,6 +838,25 @@ class Clients(Http):
         while left:
             left -= len(connection.file.read(min(left, MIB)))
         self.assertEqual(connection.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n").answer()[0], 200)
+
+    def test_who_asks_and_does_not_read_is_asked_to_wait(self):
+        daemon = self.daemon(settings())
+        for _ in range(10):
+            daemon.run("puppet", "done('x' * 5000)")
+        before = supervisor_rss(daemon)
+        connection = self.raw(daemon)
+        asks = (b"GET /v1/tasks HTTP/1.1\r\n" + HOST + b"\r\n") * 20000
+
+        def send():
+            with contextlib.suppress(OSError):
+                connection.socket.sendall(asks)
+
+        threading.Thread(target=send, daemon=True).start()
+        for _ in range(50):
+            self.alive(daemon)
+            self.assertLess(supervisor_rss(daemon) - before, 8 * MIB + KEPT)
+        connection.file.read(20 * MIB)  # once it reads, it goes on
+        self.assertLess(supervisor_rss(daemon) - before, 8 * MIB + KEPT)
 
     def test_a_reader_that_leaves_in_the_middle_of_a_result(self):
         big = {"protocol": "exec", "command": ["head", "-c", str(30 * MIB), "/dev/zero"]}
