@@ -159,11 +159,12 @@ class Asking(E2E):
     def test_with_memory_above_90_percent(self):
         cap = f"{BUDGET}MiB"
         daemon = self.daemon({
-            **settings({"balloon": puppet(command=BALLOON, preemptable=False), "puppet": puppet()}, memory={"budget": cap},
+            **settings({"balloon": puppet(command=BALLOON, preemptable=False), "puppet": puppet()}, memory={
+                "budget": cap, "thresholds": {"skip_heartbeats": 0.70, "preempt": 0.85, "reject": 0.90, "kill": 0.99}},
                        workers={"max": 2, "memory_limit": cap, "memory_warning": cap}),
             "admission": "none"})
         balloon = Balloon(daemon, "balloon", priority="critical")
-        Scale(daemon, balloon).bring_to(0.925)
+        Scale(daemon, balloon).bring_to(0.92)
         wait_until(lambda: daemon.get("/ready").status == 503, "work is refused")
         self.pipeline(daemon, "/v1/tasks", 1000)
         for _ in range(20):
