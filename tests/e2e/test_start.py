@@ -3,6 +3,7 @@
 
 RUNS_IN_VM = False  # nothing here depends on the kernel
 
+import json
 import os
 import re
 import shutil
@@ -531,7 +532,8 @@ class Log(Start):
         daemon.submit("none\x1b[31m\nfake line")
         daemon.terminate()
         text = daemon.log_text()
-        lines = text.splitlines()
+        *lines, last = text.splitlines()
+        self.assertEqual(json.loads(last)["status"], "completed")  # the drain's statistics, on stdout
         for line in lines:
             self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} (debug|info|warning|error) \S", text)
         self.assertNotIn("\x1b", text)
@@ -542,7 +544,8 @@ class Log(Start):
         daemon = self.daemon(GOOD, args=("--log-level", "off"))
         daemon.run("quick")
         daemon.terminate()
-        self.assertEqual(daemon.log_text(), "")
+        statistics, = daemon.log_text().splitlines()  # they are no log, but what it says at the end
+        self.assertEqual(json.loads(statistics)["status"], "completed")
 
 
 if __name__ == "__main__":
