@@ -61,6 +61,8 @@ void Kurultaid::start(const KurultaidOptions& options) {
   if (!options.log_file.empty())
     ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, options.log_file.c_str(),
                                        O_WRONLY | O_CREAT | O_APPEND, 0644);
+  // What it says at its end is none of ours.
+  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawnattr_t attributes;  // in a session of its own, as service managers start it
   ::posix_spawnattr_init(&attributes);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
