@@ -176,22 +176,17 @@ std::optional<Refusal> Dispatcher::refusal(Priority priority) const {
   return {};
 }
 
-std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Priority priority) {
+std::optional<Refusal> Dispatcher::objection_to(const Submission& submission, Priority priority) const {
   const auto agent = agent_of(submission.agent);
   if (agent == nullptr) {
     const bool command = submission.agent == command_agent;
-    return std::unexpected(
-        Refusal{Refusal::Code::unknown_agent,
-                command ? "commands are not allowed here; set exec.allow: true in the configuration"
-                        : "there is no agent '" + submission.agent + "' in the configuration"});
+    return Refusal{Refusal::Code::unknown_agent,
+                   command ? "commands are not allowed here; set exec.allow: true in the configuration"
+                           : "there is no agent '" + submission.agent + "' in the configuration"};
   }
-  if (auto refused = refusal(priority)) {
-    if (refused->code == Refusal::Code::memory_pressure)
-      refused->retry_after = turns_.promise(line_for(priority), priority, loop_.now());
-    return std::unexpected(*refused);
-  }
+  if (auto refused = refusal(priority)) return refused;
   if (agent->durability == Durability::full && journal_ != nullptr && !journal_->trouble().empty())
-    return std::unexpected(cannot_keep(journal_->trouble()));
+    return cannot_keep(journal_->trouble());
   const QueuedTask waiting{"", submission.agent, priority};
   const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
   if (const auto* full = std::get_if<TaskQueue::Full>(&admission)) {
@@ -202,12 +197,20 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
                           std::string(to_string(*full->level)) + " tasks"
                     : "the queue is full (" + std::to_string(queue_.depth()) + " of " +
                           std::to_string(limits.max_depth) + ")";
-    Turns::Line line = line_for(priority);
-    line.free = 0;
-    return std::unexpected(
-        Refusal{Refusal::Code::queue_full, what, turns_.promise(line, priority, loop_.now())});
+    return Refusal{Refusal::Code::queue_full, what};
   }
   return {};
+}
+
+/// Who is refused for now is given a time to come again, which counts for those behind.
+std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Priority priority) {
+  auto refused = objection_to(submission, priority);
+  if (!refused) return {};
+  Turns::Line line = line_for(priority);
+  if (refused->code == Refusal::Code::queue_full) line.free = 0;
+  if (refused->code == Refusal::Code::queue_full || refused->code == Refusal::Code::memory_pressure)
+    refused->retry_after = turns_.promise(line, priority, loop_.now());
+  return std::unexpected(*std::move(refused));
 }
 
 Refusal Dispatcher::cannot_keep(const std::string& why) {
@@ -230,11 +233,20 @@ std::expected<FilledCommand, Refusal> Dispatcher::command_of(const Submission& s
   return *std::move(command);
 }
 
-std::optional<Refusal> Dispatcher::foreseen_refusal(const Submission& submission) const {
-  if (auto good = check(submission, submission.priority.value_or(Priority::normal)); !good)
-    return good.error();
-  if (auto command = command_of(submission, *agent_of(submission.agent)); !command) return command.error();
-  return {};
+bool Dispatcher::would_refuse(const Submission& submission) const {
+  const std::string& key = submission.idempotency_key;
+  if (!key.empty() && tasks_.find_key(submission.agent, key) != nullptr) return false;
+  return objection_to(submission, submission.priority.value_or(Priority::normal)) ||
+         !command_of(submission, *agent_of(submission.agent));
+}
+
+std::optional<Refusal> Dispatcher::turn_away(const Submission& submission) {
+  if (!would_refuse(submission)) return {};
+  const Priority priority = submission.priority.value_or(Priority::normal);
+  const auto good = check(submission, priority);
+  const Refusal refusal = good ? command_of(submission, *agent_of(submission.agent)).error() : good.error();
+  refuse(submission, priority, refusal);
+  return refusal;
 }
 
 void Dispatcher::submit(Submission submission, Answer answer) {

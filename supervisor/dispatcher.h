@@ -87,8 +87,10 @@ class Dispatcher : public WorkerListener {
   /// Each as if it came alone, in their order, but all that is accepted in one commit. `answer` is told of
   /// every one, by its place.
   void submit(std::vector<Submission> batch, const BatchAnswer& answer);
-  /// What would be answered to it now, were it complete, if that is known beforehand.
-  std::optional<Refusal> foreseen_refusal(const Submission& submission) const;
+  /// Whether it would be refused now, whatever its payload.
+  bool would_refuse(const Submission& submission) const;
+  /// Refuses one whose payload has not come, if it would be refused with it.
+  std::optional<Refusal> turn_away(const Submission& submission);
   /// Use `when_kept` before anybody is told.
   CancelAnswer cancel(const std::string& task_id, const std::string& reason);
   /// Calls back when what has become of the task so far would outlive the supervisor; with nullptr if it has
@@ -260,6 +262,7 @@ class Dispatcher : public WorkerListener {
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
   void submit_again(const Task& known, const Submission& submission, Answer answer);
   static Refusal cannot_keep(const std::string& why);
+  std::optional<Refusal> objection_to(const Submission& submission, Priority priority) const;
   std::expected<void, Refusal> check(const Submission& submission, Priority priority);
   std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
                                                    const AgentConfig& agent) const;

@@ -10,8 +10,8 @@
 
 #include "config/listen_address.h"
 #include "protocol/json_text.h"
-#include "supervisor/event_log.h"
 #include "protocol/utf8.h"
+#include "supervisor/event_log.h"
 
 namespace kurultai {
 
@@ -20,8 +20,8 @@ namespace {
 constexpr std::string_view too_many =
     "there are more connections than gateway.max_connections or max_connections_per_peer";
 constexpr std::string_view for_own_user = "the socket is for the supervisor's own user and root";
-constexpr unsigned nobody = ~0U;                        // whose user the kernel does not tell
-constexpr Duration reserve_time{2000};                  // to ask in, when there is no room
+constexpr unsigned nobody = ~0U;        // whose user the kernel does not tell
+constexpr Duration reserve_time{2000};  // to ask in, when there is no room
 
 // In a time that does not depend on where the first difference is.
 bool equals_constant_time(std::string_view a, std::string_view b) {

@@ -402,6 +402,7 @@ void HttpConnection::response_done() {
 }
 
 void HttpConnection::next_request() {
+  if (closed_) return;
   if (waiting_.empty()) return stream_->resume();
   // Not from inside the answer: a long pipeline must not become a deep stack.
   uv::defer(loop_, [this, guard = std::weak_ptr(alive_)] {

@@ -46,7 +46,7 @@ BodyPlan Gateway::plan_payload(const HttpRequest& request) {
   if (!is_payload(request)) return {};
   const auto submission = read_query_submission(request);
   std::erase_if(uploads_, [](const auto& upload) { return upload.expired(); });
-  if (!submission || dispatcher_.foreseen_refusal(*submission) || uploads_.size() >= most_uploads)
+  if (!submission || dispatcher_.would_refuse(*submission) || uploads_.size() >= most_uploads)
     return {BodyPlan::Kind::refuse};
   const auto now = std::chrono::duration_cast<Duration>(loop_.wall_now().time_since_epoch()).count();
   const std::string name = std::to_string(now) + "-" + std::to_string(++payloads_);
@@ -59,10 +59,10 @@ BodyPlan Gateway::plan_payload(const HttpRequest& request) {
 void Gateway::post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Duration> wait) {
   auto submission = read_query_submission(exchange->request());
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
-  if (const auto refusal = dispatcher_.foreseen_refusal(*submission))
-    return answer_submission(exchange, std::unexpected(*refusal), wait);
   const auto upload = exchange->request().upload;
   if (upload == nullptr) {
+    if (const auto refusal = dispatcher_.turn_away(*submission))
+      return answer_submission(exchange, std::unexpected(*refusal), wait);
     return respond_error(*exchange, 503, "storage_unavailable",
                          std::to_string(most_uploads) + " payloads are being received already",
                          std::chrono::seconds(1));

@@ -103,7 +103,7 @@ const Task* TaskTable::find(const std::string& id) const {
   return found == tasks_.end() ? nullptr : found->second.get();
 }
 
-Task* TaskTable::find_key(const std::string& agent, const std::string& key) {
+const Task* TaskTable::find_key(const std::string& agent, const std::string& key) const {
   const auto found = keys_.find(key_of(agent, key));
   return found == keys_.end() ? nullptr : find(found->second);
 }

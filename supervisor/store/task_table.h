@@ -36,7 +36,7 @@ class TaskTable {
   Task* find(const std::string& id);
   const Task* find(const std::string& id) const;
   /// The task that was submitted with this key for this agent; nullptr if none is kept.
-  Task* find_key(const std::string& agent, const std::string& key);
+  const Task* find_key(const std::string& agent, const std::string& key) const;
 
   /// Call when a task reached its final state. Drops the oldest finished ones beyond the limits.
   void finished(const Task& task, WallTime now);
