@@ -11,6 +11,8 @@
 #include <fstream>
 #include <thread>
 
+#include "supervisor/store/whole_file.h"
+
 namespace kurultai {
 
 namespace {
@@ -38,23 +40,19 @@ Result<std::string> read_word(const std::string& file) {
   return word;
 }
 
-Result<void> write_private(const std::string& file, const std::string& text) {
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return system_failure("write " + file, errno);
-  const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  const int code = errno;
-  ::close(fd);
-  if (!written) return system_failure("write " + file, code);
-  return {};
-}
-
 Result<int> take_lock(const std::string& file) {
   const int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return system_failure("open " + file, errno);
   const auto until = std::chrono::steady_clock::now() + lock_patience;
   // Before the loop runs: nothing else waits for this.
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() > until) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) {
+      const int code = errno;
+      ::close(fd);
+      return system_failure("lock " + file, code);
+    }
+    if (std::chrono::steady_clock::now() > until) {
       const std::string holder = read_word(file).value_or("unknown");
       ::close(fd);
       return failure("state directory " + fs::path(file).parent_path().string() +
@@ -64,10 +62,11 @@ Result<int> take_lock(const std::string& file) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd, 0) != 0 || ::write(fd, pid.data(), pid.size()) < 0) {
-    const int code = errno;
+  auto written =
+      ::ftruncate(fd, 0) == 0 ? write_whole(fd, file, pid) : system_failure("write " + file, errno);
+  if (!written) {
     ::close(fd);
-    return system_failure("write " + file, code);
+    return std::unexpected(written.error());
   }
   return fd;
 }
@@ -111,7 +110,7 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
   if (!instance || instance->size() != 8 ||
       instance->find_first_not_of("0123456789abcdef") != std::string::npos) {
     instance = random_hex(4);
-    if (auto written = write_private(instance_file, *instance + "\n"); !written)
+    if (auto written = replace_file(instance_file, *instance + "\n"); !written)
       return std::unexpected(written.error());
   }
   state.instance = *instance;
@@ -131,7 +130,7 @@ void sweep_spool(const std::string& directory, const std::set<std::string>& kept
 Result<std::string> read_or_make_token(const std::string& file) {
   if (::access(file.c_str(), F_OK) == 0) return read_word(file);
   std::string token = random_hex(32);
-  if (auto written = write_private(file, token + "\n"); !written) return std::unexpected(written.error());
+  if (auto written = replace_file(file, token + "\n"); !written) return std::unexpected(written.error());
   return token;
 }
 

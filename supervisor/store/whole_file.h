@@ -1,0 +1,22 @@
+// Small files that are there whole or not at all. Any thread; blocks.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "protocol/error.h"
+
+namespace kurultai {
+
+/// Fails for a file of more than `largest` bytes.
+Result<std::string> read_whole(const std::string& path, std::size_t largest);
+/// However many calls it takes.
+Result<void> write_whole(int fd, const std::string& path, std::string_view bytes);
+/// To a new file, mode 0600, or over one that is there.
+Result<void> copy_file(const std::string& from, const std::string& to);
+/// Mode 0600. A failure or a crash in between leaves what was there, and nothing beside it that the next
+/// call would not replace.
+Result<void> replace_file(const std::string& path, std::string_view bytes);
+
+}  // namespace kurultai
