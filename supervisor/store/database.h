@@ -49,6 +49,8 @@ class Statement {
 
 /// Of an error of the classes here: the disk was full.
 bool is_lack_of_room(const Error& error);
+/// Of an error of the classes here: a call of the system failed. That says nothing against the file.
+bool is_of_the_system(const Error& error);
 
 class Database {
  public:

@@ -118,8 +118,9 @@ Result<SqliteJournal::Opened> SqliteJournal::open(uv::Loop& loop, const std::str
   writer->path = path;
   const auto hopeless = [&path](const Error& error) {
     const std::string what = error.message.starts_with(path) ? error.message : path + ": " + error.message;
-    const char* step =
-        is_lack_of_room(error) ? "; make room there" : "; move it away to start with an empty one";
+    const char* step = is_lack_of_room(error)    ? "; make room there"
+                       : is_of_the_system(error) ? "; it was left as it is: start again once that is repaired"
+                                                 : "; move it away to start with an empty one";
     return failure("journal " + what + step, error.code);
   };
   if (auto opened = writer->open(); !opened) return hopeless(opened.error());
