@@ -85,7 +85,11 @@ Result<void> start_log(const std::string& level) {
   if (wanted == spdlog::level::off && level != "off") {
     return failure("log level " + level + ": use trace, debug, info, warn, error or off");
   }
-  spdlog::init_thread_pool(queue_lines, 1);
+  try {
+    spdlog::init_thread_pool(queue_lines, 1);
+  } catch (const std::exception& error) {
+    return failure(std::string("start the log's thread: ") + error.what());
+  }
   auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   auto logger = std::make_shared<spdlog::async_logger>("kurultaid", sink, spdlog::thread_pool(),
                                                        spdlog::async_overflow_policy::overrun_oldest);

@@ -100,10 +100,11 @@ std::optional<int> come_first() {
 
 class Supervisor {
  public:
-  Supervisor(const Options& options, std::shared_ptr<const Config> config, const StateDirectory& state,
-             const Token& token, Controller& controller, Bytes machine)
+  Supervisor(uv::Loop& loop, const Options& options, std::shared_ptr<const Config> config,
+             const StateDirectory& state, const Token& token, Controller& controller, Bytes machine)
       : options_(options),
         state_(state),
+        loop_(loop),
         config_(std::move(config)),
         controller_(controller),
         machine_(machine),
@@ -129,6 +130,7 @@ class Supervisor {
   }
 
   Result<void> run() {
+    loop_.start_threads();
     std::vector<Task> known;
     if (!options_.is_private) {
       auto opened = SqliteJournal::open(loop_, state_.journal);
@@ -286,7 +288,7 @@ class Supervisor {
   const Options& options_;
   const StateDirectory& state_;
   const std::optional<int> usual_nice_ = come_first();
-  uv::Loop loop_;
+  uv::Loop& loop_;
   std::shared_ptr<const Config> config_;
   Controller& controller_;
   Bytes machine_;  // what `budget: auto` is
@@ -358,10 +360,12 @@ int supervise(const Options& options, Config config) {
   const auto controller = choose_controller(groups);
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
+  uv::Loop loop;
+  if (const auto& made = loop.is_open(); !made) return complain(made.error().message, status_failed);
   Result<void> ended;
   std::string last_line;
   {
-    Supervisor supervisor(options, std::make_shared<const Config>(std::move(config)), *state, *token,
+    Supervisor supervisor(loop, options, std::make_shared<const Config>(std::move(config)), *state, *token,
                           *controller, machine);
     ended = supervisor.run();
     if (ended) last_line = supervisor.last_line();

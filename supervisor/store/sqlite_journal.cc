@@ -126,18 +126,22 @@ Result<SqliteJournal::Opened> SqliteJournal::open(uv::Loop& loop, const std::str
   if (auto opened = writer->open(); !opened) return hopeless(opened.error());
   auto tasks = TaskRows::load(*writer->database);
   if (!tasks) return hopeless(tasks.error());
-  return Opened{std::unique_ptr<SqliteJournal>(new SqliteJournal(loop, std::move(writer))),
-                *std::move(tasks)};
+  auto thread = uv::JobThread::start(loop, "journal");
+  if (!thread) return std::unexpected(thread.error());
+  return Opened{
+      std::unique_ptr<SqliteJournal>(new SqliteJournal(loop, std::move(writer), *std::move(thread))),
+      *std::move(tasks)};
 }
 
-SqliteJournal::SqliteJournal(uv::Loop& loop, std::shared_ptr<Writer> writer)
+SqliteJournal::SqliteJournal(uv::Loop& loop, std::shared_ptr<Writer> writer,
+                             std::unique_ptr<uv::JobThread> thread)
     : loop_(loop),
       writer_(std::move(writer)),
       later_(loop,
              [this] {
                if (!is_writing_ && !waiting_.empty()) write();
              }),
-      thread_(loop, "journal") {}
+      thread_(std::move(thread)) {}
 
 SqliteJournal::~SqliteJournal() = default;
 
@@ -203,8 +207,8 @@ void SqliteJournal::write() {
   auto batch = std::make_shared<std::vector<Change>>(std::exchange(waiting_, {}));
   changes_.clear();
   auto outcome = std::make_shared<Result<void>>();
-  thread_.run([writer = writer_, batch, outcome] { *outcome = writer->write(*batch); },
-              [this, batch, outcome] { written(*batch, *outcome, writer_->lost); });
+  thread_->run([writer = writer_, batch, outcome] { *outcome = writer->write(*batch); },
+               [this, batch, outcome] { written(*batch, *outcome, writer_->lost); });
 }
 
 void SqliteJournal::written(std::vector<Change>& batch, const Result<void>& outcome, bool lost) {

@@ -39,7 +39,7 @@ class SqliteJournal : public Journal {
  private:
   struct Change;
   struct Writer;
-  SqliteJournal(uv::Loop& loop, std::shared_ptr<Writer> writer);
+  SqliteJournal(uv::Loop& loop, std::shared_ptr<Writer> writer, std::unique_ptr<uv::JobThread> thread);
   void put(Change change, bool awaited);
   void append(Change change);
   void write_when_due();
@@ -56,7 +56,7 @@ class SqliteJournal : public Journal {
   bool gathers_ = false;  // more is coming for the same commit
   std::string trouble_;
   uv::Timer later_;  // the next try, or the next write that nobody waits for
-  uv::JobThread thread_;
+  std::unique_ptr<uv::JobThread> thread_;
 };
 
 }  // namespace kurultai

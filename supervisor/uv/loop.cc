@@ -14,14 +14,19 @@ void CloseHandle::operator()(uv_signal_s* handle) const noexcept { close_handle(
 void CloseHandle::operator()(uv_process_s* handle) const noexcept { close_handle(handle); }
 
 Loop::Loop() : loop_(std::make_unique<uv_loop_t>()) {
-  [[maybe_unused]] const int status = uv_loop_init(loop_.get());
-  assert(status == 0);
+  if (const int status = uv_loop_init(loop_.get()); status != 0)
+    open_ = uv_failure("make an event loop", status);
 }
 
 Loop::~Loop() {
+  if (!open_) return;
   uv_run(loop_.get(), UV_RUN_DEFAULT);
   [[maybe_unused]] const int status = uv_loop_close(loop_.get());
   assert(status == 0);
+}
+
+void Loop::start_threads() {
+  run_on_thread(*this, [] {}, [] {});
 }
 
 void Loop::run() { uv_run(loop_.get(), UV_RUN_DEFAULT); }

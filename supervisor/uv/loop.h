@@ -28,10 +28,17 @@ struct CloseHandle {
 
 class Loop {
  public:
+  /// Whether it could be made is_open() says; nothing may be put on one that could not.
   Loop();
   ~Loop();  // everything on it must have been destroyed; runs the last close callbacks
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
+
+  /// Why it could not be made.
+  const Result<void>& is_open() const { return open_; }
+  /// libuv makes the threads of its pool when the first job comes, and ends the process where it gets none:
+  /// to be called while nothing depends on that.
+  void start_threads();
 
   void run();  // until stop() or nothing is left to wait for
   void stop();
@@ -42,6 +49,7 @@ class Loop {
 
  private:
   std::unique_ptr<uv_loop_s> loop_;
+  Result<void> open_;
 };
 
 /// Calls back once, `after` from now; starting again replaces the earlier start. One that is long overdue
