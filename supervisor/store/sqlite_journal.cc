@@ -1,15 +1,18 @@
 #include "supervisor/store/sqlite_journal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "supervisor/event_log.h"
 #include "supervisor/store/task_rows.h"
+#include "supervisor/store/whole_file.h"
 
 namespace kurultai {
 
@@ -38,6 +41,16 @@ Result<void> sync_with_name(const std::string& path) {
   return sync_path(path.substr(0, path.rfind('/')), O_DIRECTORY);
 }
 
+/// After an fsync that failed the kernel counts what it could not write as written: a second one would say
+/// yes to what is not there. What is still in memory is written down in another place instead.
+Result<void> write_anew(const std::string& path) {
+  const std::string fresh = path + ".new";
+  auto copied = copy_file(path, fresh);
+  if (copied && ::rename(fresh.c_str(), path.c_str()) != 0) copied = system_failure("rename " + fresh, errno);
+  if (!copied) ::unlink(fresh.c_str());
+  return copied;
+}
+
 }  // namespace
 
 struct SqliteJournal::Change {
@@ -56,6 +69,8 @@ struct SqliteJournal::Writer {
   std::optional<Database> database;
   std::optional<TaskRows> rows;
   bool lost = false;  // the file had to be made anew: nothing was written yet
+  std::set<std::string>
+      unsure;  // results of which a sync failed; each belongs to a change that is still to come
 
   Result<void> open() {
     auto opened = Database::open(path);
@@ -92,6 +107,20 @@ struct SqliteJournal::Writer {
     return database->execute("COMMIT");
   }
 
+  Result<void> sync(const std::string& result) {
+    if (unsure.contains(result)) {
+      // Somebody may have removed it: the others must not wait for that.
+      if (auto written = write_anew(result); !written && written.error().code != ENOENT) return written;
+    }
+    auto synced = sync_with_name(result);
+    if (synced) {
+      unsure.erase(result);
+    } else {
+      unsure.insert(result);
+    }
+    return synced;
+  }
+
   /// After a failure the file is opened anew for the next: what a failed commit left is unknown.
   Result<void> write(const std::vector<Change>& batch) {
     lost = false;
@@ -105,7 +134,7 @@ struct SqliteJournal::Writer {
     }
     for (const Change& change : batch) {
       if (change.file.empty()) continue;
-      if (auto synced = sync_with_name(change.file); !synced) return synced;
+      if (auto synced = sync(change.file); !synced) return synced;
     }
     auto committed = commit(batch);
     if (!committed) close();
