@@ -11,14 +11,7 @@ namespace kurultai {
 
 namespace {
 
-constexpr Duration no_room_pause{1000};  // the kernel had no room for a new group
-
-/// Of a new group: no memory, no number or descriptor left, as many below as somebody allowed, or one that is
-/// on its way out.
-bool may_pass(int code) {
-  return code == ENOMEM || code == ENOSPC || code == EAGAIN || code == EBUSY || code == EMFILE ||
-         code == ENFILE;
-}
+constexpr Duration no_room_pause{1000};  // the kernel had no room for a new worker
 
 constexpr Duration housekeeping_pace{60000};
 /// When a drain is over nobody here knows when the next one starts.

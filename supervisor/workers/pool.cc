@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace kurultai {
 
@@ -22,6 +23,11 @@ WorkerView::Standing standing_of(const Worker& worker) {
 }
 
 }  // namespace
+
+bool may_pass(int code) {
+  return code == ENOMEM || code == ENOSPC || code == EAGAIN || code == EBUSY || code == EMFILE ||
+         code == ENFILE;
+}
 
 Pool::Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener)
     : loop_(loop),
@@ -71,6 +77,11 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
   if (input.user) spec.uid = input.user->uid;
   workers_.push_back(
       std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener_));
+  if (const auto& failed = workers_.back()->never_started(); failed && may_pass(failed->code)) {
+    const Error error = *failed;
+    workers_.pop_back();
+    return std::unexpected(error);
+  }
   if (agent->user == "auto") uids_[id] = input.user->uid;
   return workers_.back().get();
 }

@@ -26,13 +26,17 @@ struct PoolSettings {
   unsigned first_uid = 0;   // of `user: auto`, and the 63 that follow
 };
 
+/// Of an error in making a worker: no memory, no number, descriptor or process left, as many groups as
+/// somebody allowed, or one of the name that is on its way out.
+bool may_pass(int code);
+
 class Pool {
  public:
   Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, WorkerListener& listener);
   ~Pool();
 
-  /// With an `edge` (controller.h) it is there before the process is. Failures: no room for a group, or no
-  /// uid left (Error::code ENOMEM: try again later), no such user.
+  /// With an `edge` (controller.h) it is there before the process is. Failures: no room for a group or a
+  /// process (may_pass), no uid left (ENOMEM), no such user.
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
                         std::optional<Bytes> edge);
 

@@ -60,6 +60,7 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
   auto spawned =
       uv::Process::spawn(loop, launch, [this](int status, int signal) { on_exit(status, signal); });
   if (!spawned) {
+    never_started_ = spawned.error();
     exited_ = out_ended_ = err_ended_ = true;
     end_ = WorkerEnd{WorkerEnd::Cause::start_failed, spawned.error().message, {}, {}};
     state_ = State::ending;

@@ -82,6 +82,8 @@ class Worker {
   const WorkerSpec& spec() const { return spec_; }
   State state() const { return state_; }
   int pid() const { return pid_; }
+  /// Why there was no process from the first; nothing where there was one.
+  const std::optional<Error>& never_started() const { return never_started_; }
   TimePoint started() const { return started_; }
   /// From its start to READY; so far, while there was none.
   Duration cold_start() const;
@@ -178,6 +180,7 @@ class Worker {
   bool err_ended_ = false;
   Duration term_to_kill_{1000};
   std::optional<WorkerEnd> end_;  // the first cause stays
+  std::optional<Error> never_started_;
   int pid_ = 0;
   TimePoint started_;
   std::optional<TimePoint> ready_;
