@@ -164,6 +164,8 @@ class Play:
 
     def is_named_by(self, text):
         """The cause; SQLite has words of its own where it has no number."""
+        if not isinstance(self.answer, int):
+            return False
         own = {errno.EIO: "disk I/O error", errno.ENOSPC: "disk is full"}.get(self.answer)
         if self.site.function == "open64+creat" and self.site.kind.startswith("file/journal.db"):
             own = "unable to open database file (open("  # it tries once more, only to read, and tells what came of that
@@ -204,6 +206,8 @@ class Play:
                 self.accepted[task] = (agent, expected)
                 return task
             self.errors.append((answer.status, answer.json["error"]["message"]))
+            if not self.is_named_by(answer.json["error"]["message"]):
+                raise Finding(f"a refusal that does not name the cause: {answer.body!r}")
             if answer.status != 503:
                 raise Finding(f"submission to {agent}: {answer.status} {answer.body!r}")
             time.sleep(0.1)
@@ -262,6 +266,8 @@ class Play:
         if end["state"] != "completed":
             said = end["error"]["message"]
             self.errors.append((agent, end["error"]["reason"], said))
+            if not self.is_named_by(said):
+                raise Finding(f"{agent} failed and its error does not name the cause: {end['error']}")
             if self.is_harmless:
                 raise Finding(f"{agent} failed: {end['error']}")
             return
@@ -414,7 +420,9 @@ class WhatWasRepaired(harness.E2E):
                 self.assertNotIn("move it away", line)
 
     def test_a_result_whose_sync_failed_is_written_anew(self):
-        play = self.goes_on("fsync:spool/N:*", errno.ENOSPC)
+        play = self.play("fsync:spool/N:*", errno.ENOSPC)
+        self.assertIsNone(play.refused_start)
+        self.assertEqual([error for error in play.errors if error[0] != 503], [])  # new tasks wait a second for it
         self.assertIn("rename:spool/N", [f"{site.function}:{site.kind}" for site in faulty.sites(play.report)])
 
     def test_half_a_token_is_none(self):
@@ -430,7 +438,8 @@ class WhatWasRepaired(harness.E2E):
         with open(os.path.join(directory, "state", "token"), encoding="ascii") as file:
             self.assertRegex(file.read(), "^[0-9a-f]{64}\n$")
 
-    def test_a_task_waits_for_a_descriptor(self):
+    def test_a_task_waits_for_a_descriptor_and_for_a_process(self):
+        self.goes_on("fork:-:*", errno.EAGAIN, nth=2)  # the first is the guardian
         play = Play(faulty.Site("eventfd:-:*"), errno.EMFILE, 3)  # the first of a worker's group, with cgroup v1
         self.addCleanup(play.clear)
         play.play()
