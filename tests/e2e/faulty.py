@@ -52,7 +52,7 @@ class Site:
     @property
     def _before_us(self):
         """The libraries between the call and the supervisor's own frames."""
-        return [frame.split("+")[0] for frame in self.callers.split("<") if not frame.startswith("kurultaid")]
+        return [frame.split("+")[0] for frame in self.callers.split("<") if not frame.startswith(("kurultaid", "libasan"))]
 
     @property
     def is_in_signal_handler(self):

@@ -27,7 +27,7 @@ import faulty
 import harness
 from harness import PATIENCE, Daemon, wait_until
 
-SAMPLE = 70
+SAMPLE = 120
 IN_PARALLEL = 3
 BIG = b"x\n" * 100000
 PIECES = "0123456789abcdef" * 12500
@@ -336,7 +336,8 @@ class EachCallFails(unittest.TestCase):
         cases = [(site, answer) for site in sites for answer in faulty.answers_of(site)]
         everything = len(cases)
         wanted = os.environ.get("KURULTAI_TEST_FAULTS", "")
-        dice = random.Random(int(os.environ.get("KURULTAI_TEST_SEED", time.time_ns() // 10**9)))
+        seed = int(os.environ.get("KURULTAI_TEST_SEED", time.time_ns() // 10**9))
+        dice = random.Random(seed)
         if wanted not in ("", "all"):
             cases = [case for case in cases if fnmatch.fnmatch(f"{case[0]} {faulty.name_of(case[1])}", wanted)]
         elif not wanted:
@@ -360,7 +361,7 @@ class EachCallFails(unittest.TestCase):
                 play.clear()
         places = len({name for name, _ in injected})
         print(f"{places} sites, {len(injected)} failures injected of {everything} at {len(sites)} places; {refused} refused to start, "
-              f"{died} ended by libuv, {quiet} were not reached", file=sys.stderr)
+              f"{died} ended by libuv, {quiet} were not reached (seed {seed})", file=sys.stderr)
         self.assertEqual(findings, [], "\n".join(findings))
         self.assertGreater(len(injected), len(cases) // 2)
 
