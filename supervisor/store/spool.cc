@@ -5,9 +5,26 @@
 
 #include <utility>
 
+#include "supervisor/store/whole_file.h"
+
 namespace kurultai {
 
 namespace {
+
+Result<void> sync_once(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return system_failure("open " + path, errno);
+  const bool synced = ::fsync(fd) == 0;
+  const int code = errno;
+  ::close(fd);
+  return synced ? Result<void>{} : system_failure("fsync " + path, code);
+}
+
+Result<void> sync_path(const std::string& path) {
+  if (sync_once(path)) return {};
+  if (auto rewritten = rewrite_file(path); !rewritten) return rewritten;
+  return sync_once(path);
+}
 
 /// A file that is open for as long as this lives. Used by one thread at a time.
 class Appender {
@@ -22,13 +39,8 @@ class Appender {
   Result<void> write(std::string_view bytes) {
     if (auto opened = open(); !opened) return opened;
     const std::int64_t from = written_;
-    while (!bytes.empty()) {
-      const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return system_failure("write " + path_, errno);
-      bytes.remove_prefix(static_cast<std::size_t>(count));
-      written_ += count;
-    }
+    if (auto all = write_whole(fd_, path_, bytes); !all) return all;
+    written_ += static_cast<std::int64_t>(bytes.size());
     // The disk begins now, and not with all of it at the end. It is no promise, so its failure is none.
     ::sync_file_range(fd_, from, written_ - from, SYNC_FILE_RANGE_WRITE);
     return {};
@@ -36,7 +48,7 @@ class Appender {
 
   Result<void> sync() {
     if (auto opened = open(); !opened) return opened;
-    return ::fsync(fd_) == 0 ? Result<void>{} : system_failure("fsync " + path_, errno);
+    return sync_path(path_);
   }
 
  private:
@@ -49,15 +61,6 @@ class Appender {
   int fd_ = -1;
   std::int64_t written_ = 0;
 };
-
-Result<void> sync_path(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return system_failure("open " + path, errno);
-  const bool synced = ::fsync(fd) == 0;
-  const int code = errno;
-  ::close(fd);
-  return synced ? Result<void>{} : system_failure("fsync " + path, code);
-}
 
 Result<std::string> read_piece(const std::string& path, std::int64_t offset, std::size_t length) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

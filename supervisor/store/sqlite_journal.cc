@@ -1,7 +1,6 @@
 #include "supervisor/store/sqlite_journal.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,16 +38,6 @@ Result<void> sync_path(const std::string& path, int flags) {
 Result<void> sync_with_name(const std::string& path) {
   if (auto synced = sync_path(path, 0); !synced) return synced;
   return sync_path(path.substr(0, path.rfind('/')), O_DIRECTORY);
-}
-
-/// After an fsync that failed the kernel counts what it could not write as written: a second one would say
-/// yes to what is not there. What is still in memory is written down in another place instead.
-Result<void> write_anew(const std::string& path) {
-  const std::string fresh = path + ".new";
-  auto copied = copy_file(path, fresh);
-  if (copied && ::rename(fresh.c_str(), path.c_str()) != 0) copied = system_failure("rename " + fresh, errno);
-  if (!copied) ::unlink(fresh.c_str());
-  return copied;
 }
 
 }  // namespace
@@ -110,7 +99,7 @@ struct SqliteJournal::Writer {
   Result<void> sync(const std::string& result) {
     if (unsure.contains(result)) {
       // Somebody may have removed it: the others must not wait for that.
-      if (auto written = write_anew(result); !written && written.error().code != ENOENT) return written;
+      if (auto written = rewrite_file(result); !written && written.error().code != ENOENT) return written;
     }
     auto synced = sync_with_name(result);
     if (synced) {

@@ -52,6 +52,14 @@ Result<void> copy_file(const std::string& from, const std::string& to) {
   return copied;
 }
 
+Result<void> rewrite_file(const std::string& path) {
+  const std::string fresh = path + ".new";
+  auto copied = copy_file(path, fresh);
+  if (copied && ::rename(fresh.c_str(), path.c_str()) != 0) copied = system_failure("rename " + fresh, errno);
+  if (!copied) ::unlink(fresh.c_str());
+  return copied;
+}
+
 Result<void> replace_file(const std::string& path, std::string_view bytes) {
   const std::string fresh = path + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -15,6 +15,10 @@ Result<std::string> read_whole(const std::string& path, std::size_t largest);
 Result<void> write_whole(int fd, const std::string& path, std::string_view bytes);
 /// To a new file, mode 0600, or over one that is there.
 Result<void> copy_file(const std::string& from, const std::string& to);
+/// Puts what is in the file, as far as memory still has it, into a new one in its place. After an fsync that
+/// failed the kernel counts what it could not write as written: a second one would say yes to what is not
+/// there.
+Result<void> rewrite_file(const std::string& path);
 /// Mode 0600. A failure or a crash in between leaves what was there, and nothing beside it that the next
 /// call would not replace.
 Result<void> replace_file(const std::string& path, std::string_view bytes);
