@@ -374,19 +374,21 @@ TEST_CASE("a body must go on, an answer must be read") {
   CHECK(stalls.closed == 1);
   CHECK(stalls.said().starts_with("HTTP/1.1 408"));
 
+  // Longer than a busy machine keeps this program waiting.
+  limits.body_timeout = Duration(400);
   Served goes_on(limits);
   REQUIRE(::write(goes_on.client, head.data(), head.size()) == static_cast<ssize_t>(head.size()));
   int pieces = 0;
   uv::Timer feeder(goes_on.loop, [&] {
     pieces += 1;
-    REQUIRE(::write(goes_on.client, "0123456789", 10) == 10);
-    if (pieces < 10) feeder.start(Duration(10));
+    REQUIRE(::write(goes_on.client, "01234567890123456789", 20) == 20);
+    if (pieces < 5) feeder.start(Duration(150));
   });
   goes_on.answer = [&](const std::shared_ptr<Exchange>& exchange) {
     exchange->respond(200, "text/plain", "");
     goes_on.loop.stop();
   };
-  feeder.start(Duration(10));
+  feeder.start(Duration(150));
   goes_on.loop.run();
   REQUIRE(goes_on.requests.size() == 1);
   CHECK(goes_on.requests[0].body.size() == 100);
