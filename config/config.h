@@ -89,8 +89,8 @@ struct GatewayConfig {
   Bytes max_body = mebibytes(1);
   int max_connections = 1024;
   int max_connections_per_peer = 512;  // of one address, or of one user on the socket
-  std::string token_file;  // empty: STATE/token
-  bool auth = true;        // auth: token | none (loopback only)
+  std::string token_file;              // empty: STATE/token
+  bool auth = true;                    // auth: token | none (loopback only)
 };
 
 struct IpcConfig {
