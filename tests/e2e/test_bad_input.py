@@ -12,8 +12,9 @@ with open(api.FILE, encoding="utf-8") as file:
     PATHS = json.load(file)["paths"]
 CALLS = [(method.upper(), path) for path, item in PATHS.items() for method in item if method != "parameters"]
 # Texts that are nobody's id. None may leave its place in the path, or be taken for another task.
-IDS = ("unknown", "%2e%2e", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2f", ".", "%00", "%ff%fe", "%25", "%", "%zz", "a b".replace(" ", "%20"), "+", "x" * 8000,
-       "1m7y8zgzkp3fkf4h", "1M7Y8ZGZKP3FKF4H", "%F0%9F%92%A5", "'%22;--", "{id}", "null", "-1", "0", "*", "result", "%2f")
+IDS = ("unknown", "%2e%2e", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2f", ".", "%00", "%ff%fe", "%25", "a b".replace(" ", "%20"), "+", "x" * 8000,
+       "1m7y8zgzkp3fkf4h", "1M7Y8ZGZKP3FKF4H", "%F0%9F%92%A5", "'%22;--", "null", "-1", "0", "*", "result", "%2f")
+NO_TARGETS = ("%", "%zz", "{id}", "a%2", "<x>")  # no address at all
 PARAMETERS = {
     "wait": ("soon", "-5s", "5", "1e9h", "5s5", "%00", "", "99999999999999999999s"),
     "timeout": ("soon", "-5s", "1e9h", "%ff"),
@@ -22,6 +23,8 @@ PARAMETERS = {
     "after": ("x", "../..", "%00", "1m7y8zgzkp3fkf4", "1m7y8zgzkp3fkf4hh", "1m7y8zgzkp3fkf4U", "%ff" * 16),
     "order": ("x", "", "NEWEST", "oldest,newest"),
     "follow": ("2", "yes", "", "-1", "true"),
+    # Of payloads that come as bytes; a task in JSON has these in its body.
+    **dict.fromkeys(("priority", "retries", "idempotencyKey", "sizeClass"), ("high", "1", "")),
     "lastEventId": ("x", "-1", "1.5", "1e3", "99999999999999999999999"),
 }
 ANYTHING_GOES = {"agent", "taskId"}  # a text that nothing has: an empty list, 404
@@ -80,6 +83,9 @@ class BadInput(E2E):
             for task_id in IDS if "{id}" in path else ():
                 with self.subTest(f"{method} {path} {task_id[:30]}"):
                     self.refused(daemon, method, path.replace("{id}", task_id), 404, "not_found")
+            for task_id in NO_TARGETS if "{id}" in path else ():
+                with self.subTest(f"{method} {path} {task_id}"):
+                    self.refused(daemon, method, path.replace("{id}", task_id), 400, "invalid_request")
         for task_id in IDS:
             with self.subTest(f"taskId={task_id[:30]}"):
                 self.refused(daemon, "GET", f"/v1/events?taskId={task_id}", 404, "not_found")

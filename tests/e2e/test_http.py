@@ -527,7 +527,9 @@ class Access(Http):
         for directory, names, files in os.walk(daemon.state):
             for name in names + files:
                 mode = os.lstat(os.path.join(directory, name)).st_mode
-                self.assertEqual(stat.S_IMODE(mode) & 0o077, 0, os.path.join(directory, name))
+                # Agents of other users get this one as a descriptor: they may name what is theirs, and list nothing.
+                others = 0o011 if name == "payloads" else 0
+                self.assertEqual(stat.S_IMODE(mode) & 0o077, others, os.path.join(directory, name))
 
     def test_pages_of_other_sites_are_refused(self):
         daemon, address = self.tcp(settings(gateway={"auth": "none"}))
