@@ -75,6 +75,7 @@ def configuration(**extra):
             "any": agent,
             "once": {**agent, "idempotent": False},
             "big": {"protocol": "exec", "command": ["sh", "-c", "yes x | head -c 200000"]},
+            "size": {"protocol": "exec", "command": ["wc", "-c"]},
             "text": {"protocol": "exec", "command": ["sh", "-c", "echo complaint >&2; echo said"]},
             **extra,
         },
@@ -180,11 +181,11 @@ class Play:
             return False
         raise Finding(f"ended with {status} in the middle")
 
-    def ask(self, daemon, method, path, body=None, times=20):
+    def ask(self, daemon, method, path, body=None, times=20, headers=None):
         """Again where the connection broke: that may be what was chosen."""
         for number in range(times):
             try:
-                return daemon.request(method, path, body, timeout=20)
+                return daemon.request(method, path, body, timeout=20, headers=headers)
             except (OSError, harness.http.client.HTTPException) as error:
                 if isinstance(error, TimeoutError):
                     raise Finding(f"no answer to {method} {path}") from error
@@ -198,7 +199,10 @@ class Play:
     def submit(self, daemon, agent, payload, key, expected):
         deadline = time.monotonic() + 20 * PATIENCE
         while time.monotonic() < deadline:
-            answer = self.ask(daemon, "POST", "/v1/tasks", {"agent": agent, "payload": payload, "idempotencyKey": key})
+            if isinstance(payload, bytes):  # the body itself
+                answer = self.ask(daemon, "POST", f"/v1/tasks?agent={agent}&idempotencyKey={key}", payload, headers={"Content-Type": "image/png"})
+            else:
+                answer = self.ask(daemon, "POST", "/v1/tasks", {"agent": agent, "payload": payload, "idempotencyKey": key})
             if answer is None:
                 return None
             if answer.status == 202:
@@ -221,6 +225,7 @@ class Play:
         self.submit(daemon, "big", {}, "b", BIG)
         self.submit(daemon, "text", {}, "t", "said\n")
         self.submit(daemon, "any", self.any("pieces"), "p", PIECES.encode())
+        self.submit(daemon, "size", b"\0\xff" * 100000, "s", "200000\n")
         self.submit(daemon, "once", self.any("echo", value=2), "o", 2)
         self.settle(daemon, list(self.accepted))
         for path in ("/metrics", "/v1/memory", "/v1/workers", "/v1/queue", *(f"/v1/tasks/{task}/logs" for task in self.accepted)):
@@ -314,11 +319,13 @@ class Play:
     def look_at_files(self):
         """Of an end in order: what is kept, and nothing of tasks that have no result."""
         state = os.path.join(self.directory, "state")
-        extra = set(os.listdir(state)) - {"instance", "lock", "token", "journal.db", "footprints.json", "spool"}
+        extra = set(os.listdir(state)) - {"instance", "lock", "token", "journal.db", "footprints.json", "spool", "payloads"}
         if extra:
             raise Finding(f"left in the state directory: {sorted(extra)}")
         kept = {task for task, end in self.ends.items() if end.get("resultBytes")}
         left = [name for name in os.listdir(os.path.join(state, "spool")) if name.split("-")[0] not in kept]
+        with contextlib.suppress(FileNotFoundError):
+            left += os.listdir(os.path.join(state, "payloads"))
         if left:
             raise Finding(f"left in the spool: {left}")
 

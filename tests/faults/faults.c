@@ -138,6 +138,10 @@ static int is_chosen(const char* function, const char* path, int fd) {
   if (supervisor == 0 || inside || syscall(SYS_getpid) != supervisor) return 0;
   const int code = errno;
   inside = 1;
+  // A handler of libuv's that ran here would wait for its pipe while another thread's waits for a lock of ours.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
   char kind[96] = "-", where[1024], name[max_name];
   if (path != NULL) kind_of_path(path, kind, sizeof kind);
   if (path == NULL && fd >= 0) kind_of_fd(fd, kind, sizeof kind);
@@ -148,6 +152,7 @@ static int is_chosen(const char* function, const char* path, int fd) {
   const int chosen = pattern != NULL && fnmatch(pattern, name, 0) == 0 && atomic_fetch_add(&matching, 1) + 1 == nth;
   if (chosen) tell("done", name, path == NULL ? "" : path);
   inside = 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
   errno = code;
   return chosen;
 }
