@@ -102,6 +102,7 @@ struct StoreConfig {
   int max_finished = 1000;           // finished tasks that are kept, the newest
   Bytes max_held = mebibytes(8);     // payloads, results and logs of finished tasks that are held in memory
   Bytes max_payload = gibibytes(1);  // of one that comes as bytes
+  Bytes max_spool = gibibytes(16);   // payloads and results of all tasks that are in files
   Bytes max_result = gibibytes(1);   // of one task
   Bytes max_log = kibibytes(64);     // of one task: the newest bytes are kept
 };

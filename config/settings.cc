@@ -182,6 +182,9 @@ void add_rest(std::vector<Setting<Config>>& table) {
       field(&Config::store, &StoreConfig::max_held));
   add(table, "store.max_payload", live, "The largest payload that comes as bytes, and not as JSON", any_size,
       field(&Config::store, &StoreConfig::max_payload));
+  add(table, "store.max_spool", live,
+      "How much disk payloads and large results may take together; the results of the oldest tasks make room",
+      any_size, field(&Config::store, &StoreConfig::max_spool));
   add(table, "store.max_result", live, "The largest result of a task", any_size,
       field(&Config::store, &StoreConfig::max_result));
   add(table, "store.max_log", live, "How much log of a task is kept, the newest", any_size,

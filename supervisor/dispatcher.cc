@@ -18,7 +18,7 @@ constexpr Duration housekeeping_pace{60000};
 constexpr std::chrono::seconds until_next_supervisor{30};
 
 Retention retention_of(const StoreConfig& store) {
-  return {store.retention, static_cast<std::size_t>(store.max_finished), store.max_held};
+  return {store.retention, static_cast<std::size_t>(store.max_finished), store.max_held, store.max_spool};
 }
 
 AgentConfig command_agent_config() {
@@ -110,7 +110,7 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   std::erase_if(breakers_, [this](const auto& entry) { return !agents_.contains(entry.first); });
   queue_.set_limits(config_->queue);
   governor_.configure(config_->memory.thresholds);
-  tasks_.set_retention(retention_of(config_->store));
+  count_payload(0);
   pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
   pool_.forget_users();
   // Warm workers run with the settings they were started with: those of changed agents make room for new
@@ -183,6 +183,11 @@ std::optional<Refusal> Dispatcher::objection_to(const Submission& submission, Pr
   if (auto refused = refusal(priority)) return refused;
   if (agent->durability == Durability::full && journal_ != nullptr && !journal_->trouble().empty())
     return cannot_keep(journal_->trouble());
+  const std::int64_t payload = submission.payload_file.bytes;
+  if (payload > 0 && payload_bytes_ + payload > config_->store.max_spool.count) {
+    return cannot_keep("payloads of tasks that have not ended take up store.max_spool, " +
+                       to_string(config_->store.max_spool));
+  }
   const QueuedTask waiting{"", submission.agent, priority};
   const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
   if (const auto* full = std::get_if<TaskQueue::Full>(&admission)) {
@@ -207,6 +212,14 @@ std::expected<void, Refusal> Dispatcher::check(const Submission& submission, Pri
   if (refused->code == Refusal::Code::queue_full || refused->code == Refusal::Code::memory_pressure)
     refused->retry_after = turns_.promise(line, priority, loop_.now());
   return std::unexpected(*std::move(refused));
+}
+
+/// What payloads take, results of finished tasks may not.
+void Dispatcher::count_payload(std::int64_t bytes) {
+  payload_bytes_ += bytes;
+  Retention retention = retention_of(config_->store);
+  retention.max_spooled.count = std::max<std::int64_t>(0, retention.max_spooled.count - payload_bytes_);
+  tasks_.set_retention(retention);
 }
 
 Refusal Dispatcher::cannot_keep(const std::string& why) {
@@ -285,6 +298,7 @@ void Dispatcher::submit(Submission submission, Answer answer) {
   fresh.submitted_at = loop_.wall_now();
   fresh.queued_since = loop_.now();
   fresh.durable = journal_ != nullptr && agent->durability == Durability::full;
+  if (!fresh.payload_file.path.empty()) count_payload(fresh.payload_file.bytes);
   Task& task = tasks_.add(std::move(fresh), loop_.wall_now());
   const auto admission = queue_.push({task.id, task.agent, task.priority}, governor_.skips_heartbeats());
   const auto* place = std::get_if<TaskQueue::Accepted>(&admission);

@@ -150,6 +150,15 @@ class Dispatcher : public WorkerListener {
   /// Workers that stand still, and how far they are paged out.
   const std::vector<Suspended>& suspended() const { return suspended_; }
   AgentFigures figures(const std::string& agent) const;
+  /// What a running task has brought so far of its result, in this attempt: in memory or in a file that
+  /// grows.
+  struct PartialResult {
+    std::string file;       // may not be there yet; empty: it is
+    std::string_view text;  // valid until the loop goes on
+  };
+  std::optional<PartialResult> partial_result(const std::string& task_id) const;
+  /// Where a large result of the present attempt is kept: another attempt has another name.
+  std::string result_file(const Task& task) const;
   Monitor::Activity activity() const;
   /// Whether new work is taken right now, and if not why.
   std::optional<Refusal> refusal(Priority priority = Priority::normal) const;
@@ -261,6 +270,7 @@ class Dispatcher : public WorkerListener {
   void housekeeping();
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
   void submit_again(const Task& known, const Submission& submission, Answer answer);
+  void count_payload(std::int64_t bytes);
   static Refusal cannot_keep(const std::string& why);
   std::optional<Refusal> objection_to(const Submission& submission, Priority priority) const;
   std::expected<void, Refusal> check(const Submission& submission, Priority priority);
@@ -338,7 +348,6 @@ class Dispatcher : public WorkerListener {
   void send_back(Run& run, std::string_view why);
   void count_outcome(const Task& task);
   Run* find_run(Worker& worker, const std::string& task_id);
-  std::string result_file(const Task& task) const;
 
   // keeping.cc: what has to outlive the supervisor, and the end of a task, which is told once it does
   void accept(Task& task, std::vector<std::string> evicted, Answer answer);
@@ -361,6 +370,7 @@ class Dispatcher : public WorkerListener {
   Events& events_;
   Monitor* monitor_ = nullptr;
   std::string spool_directory_;
+  std::int64_t payload_bytes_ = 0;  // in files, of tasks that have not ended
   Journal* journal_ = nullptr;
   std::map<std::string, std::vector<Answer>> unanswered_;  // by the task that is being accepted
   std::size_t settling_ = 0;                               // tasks whose end is being written down

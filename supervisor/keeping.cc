@@ -71,6 +71,7 @@ void Dispatcher::not_accepted(const std::string& task_id, const std::vector<std:
   }
   const Refusal refusal = cannot_keep(why);
   const Task& task = *tasks_.find(task_id);
+  if (!task.payload_file.path.empty()) count_payload(-task.payload_file.bytes);
   events_.emit("", TaskRejected{task.agent, task.priority, to_string(refusal.code), refusal.message});
   auto answers = unanswered_.extract(task_id);
   tasks_.withdraw(task_id);
@@ -104,7 +105,10 @@ void Dispatcher::tell_of_end(Task& task, const Stop* stop) {
                                        TaskEvent::Kind::cancelled, TaskEvent::Kind::evicted};
   task.state = *std::exchange(task.ends_as, std::nullopt);
   // It never runs again. Its digest stays, for whoever submits it again.
-  if (!task.payload_file.path.empty()) remove_file(loop_, std::exchange(task.payload_file.path, {}));
+  if (!task.payload_file.path.empty()) {
+    remove_file(loop_, std::exchange(task.payload_file.path, {}));
+    count_payload(-task.payload_file.bytes);
+  }
   count_outcome(task);
   learn_footprint(task);
   const auto kind =
@@ -130,8 +134,10 @@ void Dispatcher::keep_tasks(Journal& journal, std::vector<Task> known) {
   for (Task& one : known) {
     if (!one.result.file.empty()) one.result.file = spool_directory_ + "/" + one.result.file;
     if (is_final(one.state)) one.payload_file.path.clear();
-    if (!one.payload_file.path.empty())
+    if (!one.payload_file.path.empty()) {
+      payload_bytes_ += one.payload_file.bytes;
       one.payload_file.path = pool_.payloads() + "/" + one.payload_file.path;
+    }
     Task& task = tasks_.restore(std::move(one));
     if (is_final(task.state)) {
       ended.push_back(&task);
@@ -139,6 +145,7 @@ void Dispatcher::keep_tasks(Journal& journal, std::vector<Task> known) {
       go_on_with(task, ran);
     }
   }
+  count_payload(0);
   const auto end_of = [](const Task* task) { return task->finished_at.value_or(task->submitted_at); };
   std::ranges::sort(ended, {}, end_of);
   for (const Task* task : ended) tasks_.finished(*task, end_of(task));

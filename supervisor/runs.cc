@@ -85,6 +85,15 @@ std::string Dispatcher::result_file(const Task& task) const {
          std::to_string(task.preemptions);
 }
 
+std::optional<Dispatcher::PartialResult> Dispatcher::partial_result(const std::string& task_id) const {
+  const auto found = runs_.find(task_id);
+  if (found == runs_.end()) return {};
+  const Run& run = found->second;
+  const std::string name = result_file(run.task);
+  const bool in_memory = run.agent->protocol != AgentProtocol::exec && run.spool == nullptr;
+  return PartialResult{in_memory ? "" : name, in_memory ? std::string_view(run.chunks) : ""};
+}
+
 /// That a task which may run once only was begun is on disk before its agent hears of it.
 void Dispatcher::begin(Run& run) {
   Task& task = run.task;

@@ -34,6 +34,8 @@ constexpr Duration kill_patience{5000};
 // Between a command's exit and the sweep: `cmd > >(tee log)` and the like end by themselves, with their
 // output.
 constexpr Duration settle_time{50};
+// What a command prints waits so long in memory; from then on readers see it as it comes.
+constexpr Duration show_after{500};
 
 class ExecHost {
  public:
@@ -64,6 +66,7 @@ class ExecHost {
   void stop(Stop why, Duration grace);
   void kill();
   void on_deadline();
+  void show_output();
   void sweep_and_finish();
   void finish();
   void leave(Duration grace);
@@ -85,6 +88,7 @@ class ExecHost {
 
   Stage stage_ = Stage::idle;
   std::optional<TimePoint> deadline_;  // of the stage
+  std::optional<TimePoint> show_at_;   // what was printed
   std::optional<Command> command_;
   Ended ended_;  // filled in as things become known
   bool leaving_ = false;
@@ -113,10 +117,12 @@ void ExecHost::turn() {
   if (fds[1].revents != 0) on_signals();
   if (fds[0].revents != 0) read_messages();
   on_deadline();
+  show_output();
 }
 
 void ExecHost::collect() {
   const auto collected = command_->collect();
+  if (!show_at_ && command_->output().is_hidden()) show_at_ = steady_clock::now() + show_after;
   if (collected) return;
   ended_.output_trouble = collected.error().message;
   if (stage_ == Stage::running || stage_ == Stage::stopping) kill();
@@ -224,6 +230,13 @@ void ExecHost::kill() {
   enter(Stage::killing, kill_patience);
 }
 
+void ExecHost::show_output() {
+  if (!show_at_ || steady_clock::now() < *show_at_) return;
+  show_at_.reset();
+  // Nothing is lost when it fails: the command's output is still in memory, and its next will say so.
+  static_cast<void>(command_->output().show());
+}
+
 void ExecHost::on_deadline() {
   if (!deadline_ || steady_clock::now() < *deadline_) return;
   switch (stage_) {
@@ -259,6 +272,7 @@ void ExecHost::finish() {
   command_.reset();
   stage_ = Stage::idle;
   deadline_.reset();
+  show_at_.reset();
   if (answer) send(*answer);
   if (leaving_) exit_status_ = 0;
 }
@@ -271,8 +285,9 @@ void ExecHost::enter(Stage stage, Duration limit) {
 }
 
 int ExecHost::poll_timeout() const {
-  if (!deadline_) return -1;
-  const auto left = std::chrono::ceil<Duration>(*deadline_ - steady_clock::now());
+  if (!deadline_ && !show_at_) return -1;
+  const TimePoint next = std::min(deadline_.value_or(TimePoint::max()), show_at_.value_or(TimePoint::max()));
+  const auto left = std::chrono::ceil<Duration>(next - steady_clock::now());
   return static_cast<int>(std::clamp<Duration::rep>(left.count(), 0, 3'600'000));
 }
 

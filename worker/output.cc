@@ -27,18 +27,27 @@ Output::~Output() {
 }
 
 Result<void> Output::append(std::string_view bytes) {
-  const Bytes total = written_ + size_of(text_) + size_of(bytes);
+  const Bytes total = total_ + size_of(bytes);
   if (total_limit_.count > 0 && total > total_limit_) {
     return failure("result larger than " + to_string(total_limit_));
   }
-  if (file_) return write(bytes);
-  text_.append(bytes);
-  if (total > inline_limit_) return spill();
-  return {};
+  const bool was_small = total_ <= inline_limit_;
+  total_ = total;
+  if (was_small && total <= inline_limit_) {
+    text_.append(bytes);
+    return file_ ? write(bytes) : Result<void>{};
+  }
+  if (!file_) {
+    if (auto spilled = spill(); !spilled) return spilled;
+  }
+  text_ = {};
+  return write(bytes);
 }
 
+Result<void> Output::show() { return is_hidden() ? spill() : Result<void>{}; }
+
 Result<Output::Delivery> Output::deliver() {
-  if (!file_ && is_utf8(text_)) {
+  if (total_ <= inline_limit_ && is_utf8(text_)) {
     Delivery delivery;
     append_quoted(delivery.result, text_);
     return delivery;
@@ -48,15 +57,13 @@ Result<Output::Delivery> Output::deliver() {
     if (auto spilled = spill(); !spilled) return std::unexpected(spilled.error());
   }
   delivered_ = true;
-  return Delivery{{}, written_.count};
+  return Delivery{{}, total_.count};
 }
 
 Result<void> Output::spill() {
   file_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file_) return system_failure("open " + path_, errno);
-  auto result = write(text_);
-  text_ = {};
-  return result;
+  return write(text_);
 }
 
 Result<void> Output::write(std::string_view bytes) {
@@ -65,7 +72,6 @@ Result<void> Output::write(std::string_view bytes) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return system_failure("write " + path_, errno);
     bytes.remove_prefix(static_cast<std::size_t>(count));
-    written_.count += count;
   }
   return {};
 }

@@ -1,5 +1,6 @@
 // What a command printed: kept in memory up to the inline limit, in the result file beyond it, never buffered
-// whole. A file that was not delivered is removed.
+// whole. For readers who cannot wait for the end the file holds the little too, once it is shown. A file that
+// was not delivered is removed.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,11 @@ class Output {
   /// taken.
   Result<void> append(std::string_view bytes);
 
+  /// Whether there is something that is in memory only, and could be in the file.
+  bool is_hidden() const { return !file_ && !text_.empty() && !path_.empty(); }
+  /// Puts it there; what comes later follows at once.
+  Result<void> show();
+
   struct Delivery {
     JsonText result;              // a JSON string when the bytes are UTF-8 and few
     std::int64_t file_bytes = 0;  // else their number in the file
@@ -37,9 +43,9 @@ class Output {
   std::string path_;
   Bytes inline_limit_;
   Bytes total_limit_;
-  std::string text_;
+  std::string text_;  // all of it, while that is not more than the inline limit
   Fd file_;
-  Bytes written_{};
+  Bytes total_{};
   bool delivered_ = false;
 };
 

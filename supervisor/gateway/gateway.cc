@@ -214,7 +214,7 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"GET", "/v1/tasks", &Gateway::list_tasks, "state agent limit after order"},
       {"GET", "/v1/tasks/{id}", &Gateway::get_task, "wait"},
       {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
-      {"GET", "/v1/tasks/{id}/result", &Gateway::get_result},
+      {"GET", "/v1/tasks/{id}/result", &Gateway::get_result, "follow"},
       {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs, "follow"},
       {"GET", "/v1/tasks/{id}/why", &Gateway::get_why},
       {"GET", "/v1/events", &Gateway::get_events, "taskId lastEventId"},

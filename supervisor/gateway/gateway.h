@@ -107,6 +107,9 @@ class Gateway {
 
   // routes_result.cc
   void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void follow_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  struct ResultFollower;
+  void feed_result(const std::shared_ptr<ResultFollower>& follower);
   void send_file(const std::shared_ptr<Exchange>& exchange, const std::string& path, std::int64_t offset,
                  std::int64_t left);
 
@@ -156,6 +159,7 @@ class Gateway {
   std::set<unsigned> strangers_;  // users who were refused the socket and stand in the log
   std::unordered_map<std::string, std::vector<Waiter>> waiters_;  // by task id
   std::vector<std::shared_ptr<Batch>> waiting_batches_;
+  std::vector<std::shared_ptr<ResultFollower>> result_followers_;
   std::vector<std::weak_ptr<Upload>> uploads_;
   std::uint64_t payloads_ = 0;  // for the names of their files
   std::unordered_map<std::string, std::vector<LogFollower>> followers_;

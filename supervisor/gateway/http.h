@@ -47,7 +47,7 @@ struct HttpLimits {
   std::size_t max_header = 16 * 1024;  // with the request line and all line ends
   std::size_t max_headers = 100;
   std::size_t max_untaken = 256 * 1024;  // of earlier answers, when another request is read
-  Duration header_timeout{10000};  // from a request's first byte to the end of its header
+  Duration header_timeout{10000};        // from a request's first byte to the end of its header
   /// Of a body each such stretch of time has to bring at least min_body bytes (1 KiB/s). Of an answer that
   /// waits for its reader the kernel must take something: it takes large pieces, so a rate would be unjust.
   Duration body_timeout{10000};

@@ -30,6 +30,14 @@ Result<Submission> read_query_submission(const HttpRequest& request) {
   return read_submission(fields);
 }
 
+/// 0: it is not told beforehand.
+std::int64_t length_of(const HttpRequest& request) {
+  const std::string_view text = request.header("content-length");
+  std::int64_t length = 0;
+  std::from_chars(text.data(), text.data() + text.size(), length);
+  return length;
+}
+
 }  // namespace
 
 bool is_payload(const HttpRequest& request) {
@@ -44,7 +52,8 @@ bool is_payload(const HttpRequest& request) {
 /// What can be refused is refused before the body has come.
 BodyPlan Gateway::plan_payload(const HttpRequest& request) {
   if (!is_payload(request)) return {};
-  const auto submission = read_query_submission(request);
+  auto submission = read_query_submission(request);
+  if (submission) submission->payload_file.bytes = length_of(request);
   std::erase_if(uploads_, [](const auto& upload) { return upload.expired(); });
   if (!submission || dispatcher_.would_refuse(*submission) || uploads_.size() >= most_uploads)
     return {BodyPlan::Kind::refuse};
@@ -59,6 +68,7 @@ BodyPlan Gateway::plan_payload(const HttpRequest& request) {
 void Gateway::post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Duration> wait) {
   auto submission = read_query_submission(exchange->request());
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
+  submission->payload_file.bytes = length_of(exchange->request());
   const auto upload = exchange->request().upload;
   if (upload == nullptr) {
     if (const auto refusal = dispatcher_.turn_away(*submission))

@@ -110,11 +110,23 @@ const Task* TaskTable::find_key(const std::string& agent, const std::string& key
 
 void TaskTable::finished(const Task& task, WallTime now) {
   const std::int64_t bytes = held_bytes(task);
+  const std::int64_t spooled = task.result.file.empty() ? 0 : task.result.bytes;
   finished_bytes_ += bytes;
-  finished_.push_back({task.id, now, bytes});
-  // The newest always stays: whoever waits for it still has to read it.
+  finished_spooled_ += spooled;
+  finished_.push_back({task.id, now, bytes, spooled});
+  shrink();
+}
+
+void TaskTable::set_retention(Retention retention) {
+  retention_ = retention;
+  shrink();
+}
+
+/// The newest always stays: whoever waits for it still has to read it.
+void TaskTable::shrink() {
   while (finished_.size() > 1 &&
-         (finished_.size() > retention_.max_finished || finished_bytes_ > retention_.max_bytes.count)) {
+         (finished_.size() > retention_.max_finished || finished_bytes_ > retention_.max_bytes.count ||
+          finished_spooled_ > retention_.max_spooled.count)) {
     drop_oldest();
   }
 }
@@ -127,6 +139,7 @@ void TaskTable::drop_oldest() {
   const Finished oldest = std::move(finished_.front());
   finished_.pop_front();
   finished_bytes_ -= oldest.bytes;
+  finished_spooled_ -= oldest.spooled;
   const auto found = tasks_.find(oldest.id);
   dropped_(*found->second);
   forget_key(*found->second);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,6 +20,7 @@ struct Retention {
   Duration age{};
   std::size_t max_finished = 0;
   Bytes max_bytes{};  // payloads, results and logs of finished tasks that are held in memory
+  Bytes max_spooled{std::numeric_limits<std::int64_t>::max()};  // their results that are in files
 };
 
 class TaskTable {
@@ -42,7 +44,8 @@ class TaskTable {
   void finished(const Task& task, WallTime now);
   /// Drops what is too old.
   void expire(WallTime now);
-  void set_retention(Retention retention) { retention_ = retention; }
+  /// Drops the oldest finished ones beyond it, at once.
+  void set_retention(Retention retention);
 
   enum class Order : unsigned char { oldest_first, newest_first };
   /// By the time of submission, those behind id `after` (empty: from the start) that `wanted` accepts; at
@@ -57,9 +60,11 @@ class TaskTable {
     std::string id;
     WallTime at;
     std::int64_t bytes;
+    std::int64_t spooled;
   };
   Task& keep(Task task);
   void forget_key(const Task& task);
+  void shrink();
   void drop_oldest();
   std::string new_id(WallTime now);
 
@@ -69,6 +74,7 @@ class TaskTable {
   std::map<std::string, std::string, std::less<>> keys_;  // agent NUL key → task id
   std::deque<Finished> finished_;                         // oldest first
   std::int64_t finished_bytes_ = 0;
+  std::int64_t finished_spooled_ = 0;
   std::uint64_t last_id_ = 0;
 };
 

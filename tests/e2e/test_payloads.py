@@ -121,6 +121,25 @@ class Payloads(E2E):
         self.assertEqual((answer.status, answer.json["error"]["code"]), (413, "payload_too_large"))
         wait_until(lambda: not payload_files(daemon), "nothing of it is left")
 
+    def test_payloads_and_results_share_a_quota(self):
+        daemon = self.daemon(settings(self.agents(big={"protocol": "exec", "command": ["head", "-c", "400000", "/dev/zero"]}), store={"max_spool": "1MiB"}))
+        results = [daemon.run("big")["taskId"] for _ in range(3)]
+        self.assertEqual([t["taskId"] for t in daemon.get("/v1/tasks").json["tasks"]], results[1:])  # the oldest made room
+        gate = Gate(daemon)
+        for _ in range(2):
+            daemon.start("later", gate.code())
+        wait_until(lambda: daemon.get("/v1/queue").json["depth"] == 0, "both workers are taken")
+        self.assertEqual(self.upload(daemon, "sum", b"x" * 700000).status, 202)
+        self.assertEqual([t["agent"] for t in daemon.get("/v1/tasks").json["tasks"]], ["big", "later", "later", "sum"])
+        for body, more in ((b"x" * 400000, {}), (iter([b"x" * 400000]), {"Transfer-Encoding": "chunked"})):
+            answer = daemon.request("POST", "/v1/tasks?agent=sum", body, {**BYTES, **more})
+            self.assertEqual((answer.status, answer.json["error"]["code"]), (503, "storage_unavailable"))
+            self.assertIn("store.max_spool", answer.json["error"]["message"])
+        self.assertEqual(len(payload_files(daemon)), 1)
+        gate.open()
+        wait_until(lambda: self.upload(daemon, "sum", b"x" * 400000).status == 202, "there is room again")
+        wait_until(lambda: not payload_files(daemon), "all of them have ended")
+
     def head_only(self, daemon, path, length):
         """The status of the answer to a request whose body never comes."""
         with socket.socket(socket.AF_UNIX) as client:

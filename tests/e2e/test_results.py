@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Results: whole and in part, of any size."""
 import hashlib
+import http.client
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +10,7 @@ import unittest
 
 import harness
 from harness import MIB, E2E
-from puppet import KEPT, settings, supervisor_rss
+from puppet import KEPT, Gate, settings, supervisor_rss
 from test_client import client
 
 # Writes MIB mebibytes that do not repeat.
@@ -68,6 +70,88 @@ class Results(E2E):
         connection.close()
         self.assertEqual(digest.hexdigest(), wanted.hexdigest())
         self.assertLess(most - before, 8 * MIB + KEPT)
+
+
+class Follow(E2E):
+    def follow(self, daemon, task):
+        connection = harness._UnixConnection(daemon.socket, 60 * harness.PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request("GET", f"/v1/tasks/{task}/result?follow=1")
+        response = connection.getresponse()
+        self.assertEqual(response.status, 200)
+        return response
+
+    def read(self, response, count):
+        """Exactly so many bytes, as soon as they are there."""
+        found = b""
+        while len(found) < count:
+            piece = response.read1(count - len(found))
+            self.assertTrue(piece, found)
+            found += piece
+        return found
+
+    def test_of_a_command_as_it_prints(self):
+        daemon = self.daemon(settings({"sh": {"protocol": "exec", "command": ["sh", "-c", "{script}"]}}))
+        gate = Gate(daemon)
+        wait = f"while ! test -e {gate.path}; do sleep 0.02; done"
+        for rest, left in (("echo end", b"end\n"), ("yes x | head -c 200000", b"x\n" * 100000)):
+            task = daemon.start("sh", {"script": f"echo begin; {wait}; {rest}"})
+            response = self.follow(daemon, task)
+            self.assertEqual(self.read(response, 6), b"begin\n")
+            self.assertEqual(daemon.task(task)["state"], "running")
+            gate.open()
+            self.assertEqual(response.read(), left)
+            done = daemon.wait_state(task, "completed")
+            self.assertEqual(done.get("result") or done["resultBytes"], "begin\nend\n" if len(left) < 10 else 200006)
+            self.assertEqual(self.follow(daemon, task).read(), b"begin\n" + left)
+            self.assertEqual(client(daemon, "result", "--follow", task).stdout, "begin\n" + left.decode())
+            os.unlink(gate.path)
+        self.assertEqual(len(os.listdir(os.path.join(daemon.state, "spool"))), 1)  # of the one that is large
+
+    def test_of_pieces_as_they_come(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        for size in (10, 100000):
+            piece = "x" * size
+            task = daemon.start("puppet", f"about('CHUNK', data={piece!r}, encoding='utf8')\n" + gate.code("about('CHUNK', data='end', encoding='utf8'); done()"))
+            response = self.follow(daemon, task)
+            self.assertEqual(self.read(response, size), piece.encode())
+            gate.open()
+            self.assertEqual(response.read(), b"end")
+            os.unlink(gate.path)
+
+    def test_one_that_waits_and_one_without_pieces(self):
+        daemon = self.daemon(settings(workers={"max": 1}))
+        gate = Gate(daemon)
+        first = daemon.start("puppet", gate.code("done({'a': 1})"))
+        second = daemon.start("puppet", "done('text')")
+        followed = [self.follow(daemon, first), self.follow(daemon, second)]
+        gate.open()
+        self.assertEqual([json.loads(followed[0].read()), followed[1].read()], [{"a": 1}, b"text"])
+
+    def test_an_attempt_that_comes_to_nothing_breaks_off(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task = daemon.start("puppet", "about('CHUNK', data=str(t['attempt']), encoding='utf8')\n" + gate.code("done() if t['attempt'] == 2 else fail('no')"), retries=1)
+        response = self.follow(daemon, task)
+        self.assertEqual(self.read(response, 1), b"1")
+        gate.open()
+        with self.assertRaises(http.client.IncompleteRead):
+            response.read()
+        daemon.wait_state(task, "completed")
+        self.assertEqual(daemon.get(f"/v1/tasks/{task}/result").body, b"2")
+
+    def test_readers_that_go_away(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task = daemon.start("puppet", "about('CHUNK', data='x', encoding='utf8')\n" + gate.code())
+        for _ in range(5):
+            response = self.follow(daemon, task)
+            self.read(response, 1)
+            response.close()
+        gate.open()
+        daemon.wait_state(task, "completed")
+        self.assertEqual(daemon.get("/health").status, 200)
 
 
 class Files(E2E):

@@ -121,3 +121,29 @@ TEST_CASE("a log keeps its newest bytes and counts those it dropped") {
     CHECK(everything.ends_with(log.text));
   }
 }
+
+TEST_CASE("the oldest results in files make room for newer ones, and for payloads") {
+  std::vector<std::string> dropped;
+  Retention retention{std::chrono::hours(1), 100, mebibytes(1), Bytes{1000}};
+  TaskTable table(retention, [&](const Task& task) { dropped.push_back(task.agent); });
+  const WallTime now{};
+  const auto finish = [&](const char* agent, std::int64_t bytes) {
+    Task task;
+    task.agent = agent;
+    task.state = TaskState::completed;
+    task.result = {"", bytes > 0 ? "file" : "", bytes};
+    table.finished(table.add(std::move(task), now), now);
+  };
+  finish("first", 400);
+  finish("second", 0);
+  finish("third", 600);
+  CHECK(dropped.empty());
+  finish("fourth", 1);
+  CHECK(dropped == std::vector<std::string>{"first"});
+  retention.max_spooled = Bytes{600};
+  table.set_retention(retention);
+  CHECK(dropped == std::vector<std::string>{"first", "second", "third"});
+  finish("too large", 5000);  // the newest stays
+  CHECK(dropped.size() == 4);
+  CHECK(table.size() == 1);
+}

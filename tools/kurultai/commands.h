@@ -55,7 +55,7 @@ struct EventsOptions {
 Answer<ExitStatus> submit(Http& http, const SubmitOptions& options);
 Answer<ExitStatus> exec(Http& http, const ExecOptions& options);
 Answer<ExitStatus> cancel(Http& http, const std::vector<std::string>& ids, bool json);
-Answer<ExitStatus> result(Http& http, const std::string& id, const std::string& output_file);
+Answer<ExitStatus> result(Http& http, const std::string& id, const std::string& output_file, bool follow);
 Answer<ExitStatus> logs(Http& http, const std::string& id, bool follow);
 
 // listing.cc

@@ -319,10 +319,11 @@ void CommandLineApp::add_task_commands() {
   json_flag(with_id("why", "its receipt: what decided over a task, on which figures", "kurultai why 8f3a",
                     [this](Http& http) { return show_why(http, words_.id, words_.json); }),
             words_.json);
-  with_id("result", "a task's result", "kurultai result 8f3a -o summary.txt",
-          [this](Http& http) { return result(http, words_.id, words_.file); })
-      ->add_option("-o,--output", words_.file, "write it there")
-      ->type_name("FILE");
+  auto* result_command =
+      with_id("result", "a task's result", "kurultai result 8f3a -o summary.txt",
+              [this](Http& http) { return result(http, words_.id, words_.file, words_.follow); });
+  result_command->add_option("-o,--output", words_.file, "write it there")->type_name("FILE");
+  result_command->add_flag("-f,--follow", words_.follow, "of a task that is still running, as it comes");
   with_id("logs", "a task's stderr and log lines", "kurultai logs 8f3a -f", [this](Http& http) {
     return logs(http, words_.id, words_.follow);
   })->add_flag("-f,--follow", words_.follow, "go on until the task has ended");

@@ -176,14 +176,14 @@ Answer<ExitStatus> cancel(Http& http, const std::vector<std::string>& ids, bool 
 
 namespace {
 
-Answer<ExitStatus> result_to_stdout(Http& http, const std::string& id) {
-  const auto copied = copy_to(http, task_path(id) + "/result", STDOUT_FILENO);
+Answer<ExitStatus> result_to_stdout(Http& http, const std::string& path, bool follow) {
+  const auto copied = copy_to(http, path, STDOUT_FILENO, follow);
   if (!copied) return std::unexpected(copied.error());
   if (*copied > 0 && isatty(STDOUT_FILENO) != 0) write_all(STDOUT_FILENO, "\n");
   return ExitStatus::done;
 }
 
-Answer<ExitStatus> result_to_file(Http& http, const std::string& id, const std::string& file) {
+Answer<ExitStatus> result_to_file(Http& http, const std::string& path, const std::string& file, bool follow) {
   // Under another name until it is whole, so that a refusal or a lost connection leaves the old file alone;
   // devices and pipes are written as they are.
   std::error_code ignored;
@@ -192,7 +192,7 @@ Answer<ExitStatus> result_to_file(Http& http, const std::string& id, const std::
   const std::string name = special ? file : file + ".part";
   const int fd = open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0) return complaint(ExitStatus::usage, name + ": " + std::strerror(errno));
-  const auto copied = copy_to(http, task_path(id) + "/result", fd);
+  const auto copied = copy_to(http, path, fd, follow);
   const bool whole = close(fd) == 0 && copied && (special || std::rename(name.c_str(), file.c_str()) == 0);
   if (whole) return ExitStatus::done;
   const std::string why = std::strerror(errno);
@@ -203,9 +203,10 @@ Answer<ExitStatus> result_to_file(Http& http, const std::string& id, const std::
 
 }  // namespace
 
-Answer<ExitStatus> result(Http& http, const std::string& id, const std::string& output_file) {
-  if (output_file.empty() || output_file == "-") return result_to_stdout(http, id);
-  return result_to_file(http, id, output_file);
+Answer<ExitStatus> result(Http& http, const std::string& id, const std::string& output_file, bool follow) {
+  const std::string path = task_path(id) + (follow ? "/result?follow=1" : "/result");
+  if (output_file.empty() || output_file == "-") return result_to_stdout(http, path, follow);
+  return result_to_file(http, path, output_file, follow);
 }
 
 Answer<ExitStatus> logs(Http& http, const std::string& id, bool follow) {
