@@ -253,7 +253,7 @@ std::optional<Refusal> Dispatcher::turn_away(const Submission& submission) {
   if (!would_refuse(submission)) return {};
   const Priority priority = submission.priority.value_or(Priority::normal);
   const auto good = check(submission, priority);
-  const Refusal refusal = good ? command_of(submission, *agent_of(submission.agent)).error() : good.error();
+  Refusal refusal = good ? command_of(submission, *agent_of(submission.agent)).error() : good.error();
   refuse(submission, priority, refusal);
   return refusal;
 }

@@ -233,8 +233,7 @@ void ExecHost::kill() {
 void ExecHost::show_output() {
   if (!show_at_ || steady_clock::now() < *show_at_) return;
   show_at_.reset();
-  // Nothing is lost when it fails: the command's output is still in memory, and its next will say so.
-  static_cast<void>(command_->output().show());
+  command_->output().show();
 }
 
 void ExecHost::on_deadline() {

@@ -35,7 +35,8 @@ Result<void> Output::append(std::string_view bytes) {
   total_ = total;
   if (was_small && total <= inline_limit_) {
     text_.append(bytes);
-    return file_ ? write(bytes) : Result<void>{};
+    if (file_ && !write(bytes)) hide();
+    return {};
   }
   if (!file_) {
     if (auto spilled = spill(); !spilled) return spilled;
@@ -44,7 +45,13 @@ Result<void> Output::append(std::string_view bytes) {
   return write(bytes);
 }
 
-Result<void> Output::show() { return is_hidden() ? spill() : Result<void>{}; }
+void Output::show() { [[maybe_unused]] const auto shown = is_hidden() ? spill() : Result<void>{}; }
+
+/// The file has a hole, or is not to be had.
+void Output::hide() {
+  file_.reset();
+  ::unlink(path_.c_str());
+}
 
 Result<Output::Delivery> Output::deliver() {
   if (total_ <= inline_limit_ && is_utf8(text_)) {
@@ -63,7 +70,9 @@ Result<Output::Delivery> Output::deliver() {
 Result<void> Output::spill() {
   file_.reset(::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file_) return system_failure("open " + path_, errno);
-  return write(text_);
+  auto written = write(text_);
+  if (!written) hide();
+  return written;
 }
 
 Result<void> Output::write(std::string_view bytes) {

@@ -27,8 +27,8 @@ class Output {
 
   /// Whether there is something that is in memory only, and could be in the file.
   bool is_hidden() const { return !file_ && !text_.empty() && !path_.empty(); }
-  /// Puts it there; what comes later follows at once.
-  Result<void> show();
+  /// Puts it there; what comes later follows at once. Where the disk takes nothing it stays in memory.
+  void show();
 
   struct Delivery {
     JsonText result;              // a JSON string when the bytes are UTF-8 and few
@@ -38,6 +38,7 @@ class Output {
 
  private:
   Result<void> spill();
+  void hide();
   Result<void> write(std::string_view bytes);
 
   std::string path_;

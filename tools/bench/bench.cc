@@ -1,12 +1,10 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
 // nothing is asserted. Starts a kurultaid of its own from its own directory. Arguments: the figures wanted,
-// of decide, edges, reading, idle, reaction, overshoot and tasks; all without any.
+// of decide, edges, reading, idle, reaction, overshoot, tasks and throughput; all without any.
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,8 +28,10 @@
 #include "protocol/bytes.h"
 #include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
+#include "tools/bench/connection.h"
 #include "tools/bench/kurultaid.h"
 #include "tools/bench/reaction.h"
+#include "tools/bench/throughput.h"
 
 extern char** environ;
 
@@ -73,50 +73,6 @@ int leak() {
     std::memset(block, 1, step);
   }
 }
-
-/// A keep-alive connection to the supervisor that asks one thing at a time.
-class Connection {
- public:
-  explicit Connection(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    connected_ = fd_ >= 0 && ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-  }
-  ~Connection() { ::close(fd_); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  bool connected() const { return connected_; }
-
-  std::string ask(const std::string& method, const std::string& target, const std::string& body = {}) {
-    write_all(fd_, method + " " + target +
-                       " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: " +
-                       std::to_string(body.size()) + "\r\n\r\n" + body);
-    std::string answer;
-    std::array<char, 65536> bytes{};
-    for (;;) {
-      const std::size_t head = answer.find("\r\n\r\n");
-      if (head != std::string::npos) {
-        const std::size_t at = answer.find("Content-Length: ");
-        const std::size_t length = std::strtoul(answer.c_str() + at + 16, nullptr, 10);
-        if (answer.size() >= head + 4 + length) return answer.substr(head + 4);
-      }
-      const ssize_t count = ::read(fd_, bytes.data(), bytes.size());
-      if (count <= 0) give_up("the supervisor closed the connection");
-      answer.append(bytes.data(), static_cast<std::size_t>(count));
-    }
-  }
-
-  std::string run(const std::string& agent) {
-    const std::string answer = ask("POST", "/v1/tasks?wait=60s", "{\"agent\":\"" + agent + "\"}");
-    if (answer.find("\"taskId\"") == std::string::npos) give_up("a task was refused: " + answer);
-    return answer;
-  }
-
- private:
-  int fd_;
-  bool connected_ = false;
-};
 
 KurultaidOptions options() {
   const std::string self = own_path();
@@ -463,6 +419,7 @@ constexpr Figure figures[] = {
        exec_rate(supervisor, 1000);
        resident(supervisor, "after some thousand tasks");
      }},
+    {"throughput", measure_throughput},
 };
 
 /// All of them, or those named.
