@@ -97,8 +97,23 @@ std::optional<TaskQueue::Place> TaskQueue::locate(const Test& test) const {
   return std::nullopt;
 }
 
+/// From the back: who has just come is asked for most.
 std::optional<TaskQueue::Place> TaskQueue::locate(const std::string& task_id) const {
-  return locate([&task_id](const QueuedTask& task) { return task.task_id == task_id; });
+  for (std::size_t level = 0; level < priority_count; ++level) {
+    const auto& slots = levels_[level];
+    for (std::size_t index = slots.size(); index-- > 0;) {
+      if (slots[index].task.task_id == task_id) return Place{level, index};
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> TaskQueue::in_order() const {
+  std::vector<std::string> ids;
+  for (const auto& slots : levels_) {
+    for (const Slot& slot : slots) ids.push_back(slot.task.task_id);
+  }
+  return ids;
 }
 
 QueuedTask TaskQueue::take(Place place) {

@@ -70,6 +70,7 @@ class TaskQueue {
   std::size_t returned() const;
   std::size_t waiting(Priority priority) const;                           // both kinds
   std::optional<std::size_t> position(const std::string& task_id) const;  // 1 is next
+  std::vector<std::string> in_order() const;                              // all that wait, the next one first
   const QueueLimits& limits() const { return limits_; }
 
   /// New limits hold for what comes; tasks that wait already keep their places.

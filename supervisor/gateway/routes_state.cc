@@ -159,21 +159,17 @@ void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::st
                       {"waiting", queue.waiting(priority)},
                       {"limit", queue.limits().per_level[static_cast<std::size_t>(priority)]}});
   }
-  // The table and the queue are both small and bounded; positions come from the queue.
-  std::map<std::size_t, json> waiting;
-  for (const Task* task : dispatcher_.tasks().list(
-           "", dispatcher_.tasks().size(), [](const Task& t) { return t.state == TaskState::queued; })) {
-    if (const auto position = queue.position(task->id)) {
-      waiting[*position] = {{"taskId", task->id},
-                            {"agent", task->agent},
-                            {"priority", to_string(task->priority)},
-                            {"position", *position},
-                            {"preemptions", task->preemptions},
-                            {"footprintBytes", dispatcher_.footprint_of(*task).count}};
-    }
-  }
   json tasks = json::array();
-  for (auto& [position, task] : waiting) tasks.push_back(std::move(task));
+  for (const std::string& id : queue.in_order()) {
+    const Task* task = dispatcher_.tasks().find(id);
+    if (task == nullptr) continue;
+    tasks.push_back({{"taskId", task->id},
+                     {"agent", task->agent},
+                     {"priority", to_string(task->priority)},
+                     {"position", tasks.size() + 1},
+                     {"preemptions", task->preemptions},
+                     {"footprintBytes", dispatcher_.footprint_of(*task).count}});
+  }
   respond_json(*exchange, 200,
                to_text({{"depth", queue.depth()},
                         {"maxDepth", queue.limits().max_depth},

@@ -42,13 +42,14 @@ double seconds_since(Clock::time_point start) {
 Kurultaid supervisor() {
   const std::string self = own_path();
   const std::string many = "100000";
-  return Kurultaid({.config = "memory: {budget: 1GiB}\n"
-                              "workers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
-                              "queue: {max_depth: " +
-                              many + ", limits: {normal: " + many + ", critical: " + many +
-                              "}}\ncircuit_breakers: {failures: 1000}\nagents:\n  none: {command: [" + self +
-                              ", --agent], durability: none}\n  durable: {command: [" + self +
-                              ", --agent]}\n  hold: {protocol: exec, command: [sleep, '1000']}\n"});
+  return Kurultaid(
+      {.config = "memory: {budget: 1GiB}\n"
+                 "workers: {max: 2, memory_limit: 256MiB, memory_warning: 250MiB}\n"
+                 "queue: {max_depth: " +
+                 many + ", limits: {normal: " + many + ", critical: " + many +
+                 "}}\ncircuit_breakers: {failures: 1000}\nagents:\n  none: {command: [" + self +
+                 ", --agent], concurrency: 16, durability: none}\n  durable: {command: [" + self +
+                 ", --agent], concurrency: 16}\n  hold: {protocol: exec, command: [sleep, '1000']}\n"});
 }
 
 std::string task_of(const std::string& agent) { return "{\"agent\":\"" + agent + "\"}"; }
@@ -181,6 +182,9 @@ void measure_throughput() {
     for (const char* agent : {"none", "durable"}) {
       const std::string name = std::string("tasks, durability ") + (*agent == 'n' ? "none" : "full");
       many_clients(kurultaid, agent, 2000);  // warm
+      if (*agent == 'n')
+        std::printf("resident under %d connections                 %8.2f MiB\n", clients,
+                    resident_mib(kurultaid));
       print_rate((name + ", 64 clients").c_str(), many_clients(kurultaid, agent, 40000), "", 0);
       print_rate((name + ", batches of 500").c_str(), batches(kurultaid, agent, 40000), "", 0);
     }
