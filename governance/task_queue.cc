@@ -97,10 +97,11 @@ std::optional<TaskQueue::Place> TaskQueue::locate(const Test& test) const {
   return std::nullopt;
 }
 
-/// From the back: who has just come is asked for most.
+/// Asked for are mostly the one that starts, at the front, and the one that has just come, at the back.
 std::optional<TaskQueue::Place> TaskQueue::locate(const std::string& task_id) const {
   for (std::size_t level = 0; level < priority_count; ++level) {
     const auto& slots = levels_[level];
+    if (!slots.empty() && slots.front().task.task_id == task_id) return Place{level, 0};
     for (std::size_t index = slots.size(); index-- > 0;) {
       if (slots[index].task.task_id == task_id) return Place{level, index};
     }
