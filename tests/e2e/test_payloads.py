@@ -135,7 +135,7 @@ class Payloads(E2E):
             answer = daemon.request("POST", "/v1/tasks?agent=sum", body, {**BYTES, **more})
             self.assertEqual((answer.status, answer.json["error"]["code"]), (503, "storage_unavailable"))
             self.assertIn("store.max_spool", answer.json["error"]["message"])
-        self.assertEqual(len(payload_files(daemon)), 1)
+        wait_until(lambda: len(payload_files(daemon)) == 1, "what was refused is gone")
         gate.open()
         wait_until(lambda: self.upload(daemon, "sum", b"x" * 400000).status == 202, "there is room again")
         wait_until(lambda: not payload_files(daemon), "all of them have ended")

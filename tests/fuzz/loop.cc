@@ -42,6 +42,11 @@ void defer(Loop& loop, std::function<void()> callback) {
   loop.raw()->deferred.push_back(std::move(callback));
 }
 
+void run_on_thread(Loop& loop, std::function<void()> work, std::function<void()> done) {
+  work();
+  defer(loop, std::move(done));
+}
+
 void CloseHandle::operator()(uv_timer_s* handle) const noexcept { delete handle; }
 
 Timer::Timer(Loop&, std::function<void()> on_time) : on_time_(std::move(on_time)), handle_(new uv_timer_s) {}
