@@ -120,6 +120,17 @@ class Daemon:
         with open(self.log_file, encoding="utf-8", errors="replace") as file:
             return file.read()
 
+    def threads_text(self):
+        """What each of its threads is doing, for one that does not answer."""
+        lines = []
+        for task in sorted(glob.glob(f"/proc/{self.pid}/task/*")):
+            facts = []
+            for name in ("comm", "wchan", "syscall", "stat"):
+                with contextlib.suppress(OSError), open(os.path.join(task, name), encoding="ascii", errors="replace") as file:
+                    facts.append(file.read().strip()[:100])
+            lines.append(" ".join([task, *facts]))
+        return "\n".join(lines)
+
     def wait_ready(self, timeout=20):
         def answers():
             if self.process.poll() is not None:
@@ -273,7 +284,7 @@ class E2E(unittest.TestCase):
         result = self._outcome.result if hasattr(self._outcome, "result") else None
         failed = result is not None and any(test is self for test, _ in result.failures + result.errors)
         if failed:
-            sys.stderr.write(f"--- log of kurultaid in {self.id()}\n{daemon.log_text()[-6000:]}\n")
+            sys.stderr.write(f"--- log of kurultaid in {self.id()}\n{daemon.log_text()[-6000:]}\n--- its threads\n{daemon.threads_text()}\n")
         daemon.close()
 
 

@@ -89,6 +89,7 @@ double batches(const Kurultaid& kurultaid, const std::string& agent, int count) 
   body += "]";
   const auto start = Clock::now();
   std::vector<std::thread> lanes;
+  lanes.reserve(2);
   for (int lane = 0; lane < 2; ++lane) {
     lanes.emplace_back([&] {
       Connection connection(kurultaid.socket());
@@ -124,6 +125,7 @@ double puts(bool durable, int count) {
   std::vector<std::string> words = {program, "-l", "127.0.0.1", "-p", port};
   if (durable) words.insert(words.end(), {"-b", directory, "-f", "0"});
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   pid_t pid = 0;
