@@ -86,7 +86,7 @@ void Gateway::follow_result(const std::shared_ptr<Exchange>& exchange, const std
   exchange->begin(200, "application/octet-stream",
                   {{"Content-Disposition", "attachment; filename=\"" + id + "\""},
                    {"X-Content-Type-Options", "nosniff"}});
-  // It owns itself by its timer, and ends with its reader.
+  // Its timer must not keep it: it goes with its reader.
   const auto weak = std::make_shared<std::weak_ptr<ResultFollower>>();
   const auto follower = std::make_shared<ResultFollower>(loop_, exchange, id, [this, weak] {
     if (const auto still = weak->lock()) feed_result(still);
