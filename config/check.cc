@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "config/command_template.h"
 #include "config/listen_address.h"
@@ -22,6 +23,7 @@ class Checker {
     check_gateway();
     for (std::size_t& limit : config_.queue.per_level) limit = std::min(limit, config_.queue.max_depth);
     for (const auto& [name, agent] : config_.agents) check_agent("agents." + name, agent);
+    check_schedules();
   }
 
  private:
@@ -79,6 +81,27 @@ class Checker {
 
   static std::string above_limit(Bytes warning, Bytes limit) {
     return to_string(warning) + " is above the limit, " + to_string(limit);
+  }
+
+  void check_schedules() {
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < config_.schedules.size(); ++i) {
+      const std::string path = "schedules." + std::to_string(i);
+      if (sound({path})) check_schedule(path, config_.schedules[i], names);
+    }
+  }
+
+  void check_schedule(const std::string& path, const ScheduleConfig& schedule, std::set<std::string>& names) {
+    if (schedule.agent.empty()) return refuse({path}, "agent is missing");
+    if (!config_.agents.contains(schedule.agent))
+      return refuse({path + ".agent"}, "there is no agent " + kurultai::quoted(schedule.agent));
+    if ((schedule.every.count() > 0) != schedule.cron.empty())
+      return refuse({path}, "one of every and cron says when, as in `every: 30s`");
+    if (schedule.every.count() > 0 && schedule.jitter >= schedule.every)
+      return refuse({path + ".jitter"}, "must be shorter than every, " + to_string(schedule.every));
+    if (!names.insert(schedule.name).second)
+      refuse({path}, "there is a schedule " + kurultai::quoted(schedule.name) +
+                         " already; give one of them a `name`");
   }
 
   void check_gateway() {

@@ -6,10 +6,12 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "governance/circuit_breaker.h"
 #include "governance/pressure.h"
+#include "governance/schedule.h"
 #include "governance/task_queue.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
@@ -17,10 +19,12 @@
 
 namespace kurultai {
 
-enum class AgentProtocol { jsonl, exec };
-enum class OutputKind { text, json };  // what an exec agent's stdout is
-enum class Durability { full, none };  // none: a task may be lost with its supervisor
-enum class OnChildOom { fail, warn };  // when the kernel killed a process of the tree for the cap
+enum class AgentProtocol { jsonl, exec, mcp };
+enum class OutputKind { text, json };         // what an exec agent's stdout is
+enum class Durability { full, none };         // none: a task may be lost with its supervisor
+enum class OnChildOom { fail, warn };         // when the kernel killed a process of the tree for the cap
+enum class OnLeak { warn, recycle, ignore };  // recycle: its worker is replaced after its task
+enum class OnOpen { reject, hold };           // what happens to new tasks while its circuit is open
 enum class MonitoringTier { production, development, disabled };
 /// What a task is expected to use, before it starts: what tasks like it used, its cap, or nothing.
 enum class AdmissionRule { footprint, cap, none };
@@ -41,15 +45,20 @@ struct AgentConfig {
   Duration stall_timeout{0};  // 0: none. Without progress for so long: `stalled`
   Duration grace{std::chrono::seconds(5)};
   int retries = 0;
-  int max_tasks = 0;  // a worker is recycled after so many; 0: never
+  double memory_growth = 1;   // of the cap, for a task that died of it
+  int max_memory_deaths = 3;  // where it grows
+  int max_tasks = 0;          // a worker is recycled after so many; 0: never
   int max_preemptions = 10;
   int concurrency = 1;                     // slots of one worker; exec agents have one
+  int max_workers = 0;                     // of this agent; 0: one of an mcp agent, else any number
   std::map<std::string, std::string> env;  // added to the allow-list
   std::vector<std::string> env_pass;       // names that pass besides; "*" passes all
   std::string cwd;                         // empty: the supervisor's
   std::string user;                        // empty: the supervisor's own; "auto"; or a name or uid
   OutputKind output = OutputKind::text;
   OnChildOom on_child_oom = OnChildOom::fail;
+  OnOpen on_open = OnOpen::reject;
+  OnLeak on_leak = OnLeak::warn;
   int max_processes = 512;  // pids.max of the worker's group; 0: no limit
 };
 
@@ -66,8 +75,10 @@ struct MemoryConfig {
   std::optional<Bytes> budget = gibibytes(1);  // nullopt: auto
   Thresholds thresholds;                       // thresholds.{skip_heartbeats,preempt,reject,kill}, hysteresis
   LadderConfig ladder;
+  bool predict = true;  // whether tasks may be asked to give way before a threshold is reached
   Duration check_interval{5000};
   MonitoringTier monitoring_tier = MonitoringTier::production;
+  Duration leak_interval{0};  // between two looks for leaks; 0: what the tier says
   std::string cgroup_parent = "self";
 };
 
@@ -88,9 +99,10 @@ struct GatewayConfig {
   std::string listen = "127.0.0.1:7717";  // or none
   Bytes max_body = mebibytes(1);
   int max_connections = 1024;
-  int max_connections_per_peer = 512;  // of one address, or of one user on the socket
-  std::string token_file;              // empty: STATE/token
-  bool auth = true;                    // auth: token | none (loopback only)
+  int max_connections_per_peer = 512;     // of one address, or of one user on the socket
+  std::string token_file;                 // empty: STATE/token
+  bool auth = true;                       // auth: token | none (loopback only)
+  std::vector<std::string> cors_origins;  // of other sites' pages that may ask too
 };
 
 struct IpcConfig {
@@ -100,9 +112,9 @@ struct IpcConfig {
 struct StoreConfig {
   Duration retention{std::chrono::hours(24 * 7)};
   int max_finished = 1000;           // finished tasks that are kept, the newest
-  Bytes max_held = mebibytes(8);     // payloads, results and logs of finished tasks that are held in memory
+  Bytes max_held = mebibytes(8);     // payloads and results of finished tasks that are held in memory
   Bytes max_payload = gibibytes(1);  // of one that comes as bytes
-  Bytes max_spool = gibibytes(16);   // payloads and results of all tasks that are in files
+  Bytes max_spool = gibibytes(16);   // payloads, results and logs of all tasks that are in files
   Bytes max_result = gibibytes(1);   // of one task
   Bytes max_log = kibibytes(64);     // of one task: the newest bytes are kept
 };
@@ -110,6 +122,19 @@ struct StoreConfig {
 struct ExecConfig {
   bool allow = false;                 // `kurultai exec` and `run`: commands that the client names
   std::vector<std::string> env_pass;  // as an agent's; no key: `kurultaid --private` passes all
+};
+
+/// Tasks that come again and again: `every` so often, or at the times of `cron`.
+struct ScheduleConfig {
+  std::string name;  // empty in the file: the agent's
+  std::string agent;
+  Duration every{0};   // 0: by cron
+  std::string cron;    // in the supervisor's time zone; empty: every
+  Duration jitter{0};  // each is late by a random part of it
+  Overlap overlap = Overlap::skip;
+  Priority priority = Priority::normal;
+  std::string payload = "null";  // JSON
+  Duration timeout{0};           // 0: the agent's
 };
 
 struct FeatureFlags {  // FF_… in the environment only, on unless `false`
@@ -126,13 +151,24 @@ struct Config {
   OvertakingConfig overtaking;
   AdmissionRule admission = AdmissionRule::footprint;
   std::map<std::string, AgentConfig> agents;
-  BreakerSettings circuit_breakers;  // of agents and of what they call
+  std::vector<ScheduleConfig> schedules;  // no two of one name
+  BreakerSettings circuit_breakers;       // of agents and of what they call
   GatewayConfig gateway;
   IpcConfig ipc;
   StoreConfig store;
   ExecConfig exec;
   FeatureFlags flags;
 };
+
+/// Between two looks for leaks; 0: there are none.
+Duration leak_interval_of(const MemoryConfig& memory);
+
+std::string_view to_string(AgentProtocol protocol);
+/// Whether kurultai-worker stays between supervisor and program: what it says may be believed.
+bool is_hosted(AgentProtocol protocol);
+
+/// `max_workers`; 0: any number. The server of an mcp agent is shared by its tasks.
+int most_workers(const AgentConfig& agent);
 
 /// The limits an agent's workers get when its own are absent.
 Bytes memory_limit_of(const AgentConfig& agent, const Config& config);

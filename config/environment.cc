@@ -41,6 +41,15 @@ void read_variable(const std::string& variable, const Setting<Root>& setting, co
   if (findings.count() > before) findings.broken(path);
 }
 
+/// The whole list.
+void read_schedule_variable(const Environment& environment, Config& config, Findings& findings) {
+  const std::string variable = variable_of("schedules");
+  const auto text = environment(variable);
+  if (!text || text->empty()) return;
+  if (const auto node = node_of(*text, true, {variable, {}}, findings))
+    read_schedules(*node, variable, config, findings);
+}
+
 void read_flag(std::string_view variable, const Environment& environment, bool& flag) {
   flag = environment(variable) != "false";
 }
@@ -63,6 +72,7 @@ void read_environment(const Environment& environment, Config& config, Findings& 
       read_variable(variable_of(path), setting, path, environment, agent, findings);
     }
   }
+  read_schedule_variable(environment, config, findings);
   read_flag("FF_MEMORY_GOVERNANCE", environment, config.flags.memory_governance);
   read_flag("FF_WORKER_POOL", environment, config.flags.worker_pool);
   read_flag("FF_CIRCUIT_BREAKERS", environment, config.flags.circuit_breakers);

@@ -59,5 +59,8 @@ std::string config_schema();
 std::string config_to_json(const Config& config);
 /// The same as YAML; it loads back to the same configuration.
 std::string config_to_yaml(const Config& config);
+/// What an agent's settings are where they differ from the default, in the same shape, without its program
+/// (`protocol`, `command`). Values of `env` are hidden: they are where secrets are.
+std::string changed_settings(const AgentConfig& agent);
 
 }  // namespace kurultai

@@ -79,7 +79,7 @@ class SectionReader {
   }
 
   void refuse_key(const YamlNode::Entry& entry, const std::string& section, std::vector<std::string> names) {
-    if (section.empty() && prefix_.empty()) names.emplace_back("agents");
+    if (section.empty() && prefix_.empty()) names.insert(names.end(), {"agents", "schedules"});
     std::string text = "unknown key " + quoted(entry.key);
     if (const auto near = near_name(entry.key, names)) {
       text += ", did you mean '" + *near + "'?";
@@ -118,14 +118,39 @@ void read_agents(const YamlNode& node, const std::string& file, Config& config, 
   for (const YamlNode::Entry& entry : node.entries) read_agent(entry, file, config, findings);
 }
 
+void read_schedule(const YamlNode& node, const std::string& path, const std::string& file, Config& config,
+                   Findings& findings) {
+  findings.given(path, {file, node.at});
+  ScheduleConfig schedule;
+  const std::size_t before = findings.count();
+  SectionReader<ScheduleConfig> reader(schedule_settings(), path + ".", file, schedule, findings);
+  reader.read(node, "", [](const YamlNode::Entry&) { return false; });
+  if (findings.count() > before) findings.broken(path);
+  if (schedule.name.empty()) schedule.name = schedule.agent;
+  config.schedules.push_back(std::move(schedule));
+}
+
 }  // namespace
+
+void read_schedules(const YamlNode& node, const std::string& file, Config& config, Findings& findings) {
+  config.schedules.clear();
+  if (node.kind == YamlNode::Kind::null) return;
+  if (node.kind != YamlNode::Kind::sequence)
+    return findings.refuse({file, node.at}, "schedules: expected a list, as in `- {agent: a, every: 30s}`");
+  if (node.items.size() > most_schedules) {
+    return findings.refuse({file, node.at},
+                           "schedules: more than " + std::to_string(most_schedules) + " of them");
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i)
+    read_schedule(node.items[i], "schedules." + std::to_string(i), file, config, findings);
+}
 
 void read_tree(const YamlNode& root, const std::string& file, Config& config, Findings& findings) {
   SectionReader<Config> reader(config_settings(), "", file, config, findings);
   reader.read(root, "", [&](const YamlNode::Entry& entry) {
-    if (entry.key != "agents") return false;
-    read_agents(entry.value, file, config, findings);
-    return true;
+    if (entry.key == "agents") read_agents(entry.value, file, config, findings);
+    if (entry.key == "schedules") read_schedules(entry.value, file, config, findings);
+    return entry.key == "agents" || entry.key == "schedules";
   });
 }
 

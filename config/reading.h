@@ -14,6 +14,9 @@ namespace kurultai {
 /// name.
 void read_tree(const YamlNode& root, const std::string& file, Config& config, Findings& findings);
 
+/// The list `schedules`, in the place of any there was.
+void read_schedules(const YamlNode& node, const std::string& file, Config& config, Findings& findings);
+
 /// Variables win over the file. An empty one counts as absent.
 void read_environment(const Environment& environment, Config& config, Findings& findings);
 

@@ -43,6 +43,18 @@ Json agents_schema() {
           {"additionalProperties", std::move(agent)}};
 }
 
+Json schedules_schema() {
+  Json schedule = section("");
+  schedule["type"] = "object";
+  for (const auto& setting : schedule_settings()) add_setting(schedule, setting);
+  schedule["required"] = {"agent"};
+  schedule["oneOf"] = {{{"required", {"every"}}}, {{"required", {"cron"}}}};
+  return {{"type", {"array", "null"}},
+          {"description", "Tasks that come again and again."},
+          {"maxItems", most_schedules},
+          {"items", std::move(schedule)}};
+}
+
 }  // namespace
 
 std::string config_schema() {
@@ -51,6 +63,7 @@ std::string config_schema() {
   schema.update(section("What kurultaid is told by memory.yaml."));
   for (const auto& setting : config_settings()) add_setting(schema, setting);
   schema["properties"]["agents"] = agents_schema();
+  schema["properties"]["schedules"] = schedules_schema();
   return schema.dump(2) + "\n";
 }
 

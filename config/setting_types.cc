@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "config/listen_address.h"
+#include "governance/cron.h"
 #include "protocol/utf8.h"
 
 namespace kurultai {
@@ -109,6 +110,15 @@ Json Share::schema() const {
   if (may_be_zero) return {{"type", "number"}, {"minimum", 0}, {"exclusiveMaximum", 1}};
   return {{"type", "number"}, {"exclusiveMinimum", 0}, {"maximum", 1}};
 }
+
+std::optional<double> Factor::read(const YamlNode& node, const Refuse& refuse) const {
+  const auto number = read_number<double>(node, "a number such as 1.5", refuse);
+  if (!number || (*number >= min && *number <= max)) return number;
+  refuse(node.at, node.text + " is out of range: " + Json(min).dump() + " to " + Json(max).dump());
+  return std::nullopt;
+}
+
+Json Factor::schema() const { return {{"type", "number"}, {"minimum", min}, {"maximum", max}}; }
 
 std::optional<Bytes> Size::read(const YamlNode& node, const Refuse& refuse) const {
   const auto text = read_scalar(node, size, refuse);
@@ -296,6 +306,35 @@ Json Variables::schema() {
           {"additionalProperties", {{"type", {"string", "number", "boolean"}}}}};
 }
 
+namespace {
+
+/// As YAML's core schema has it: null, true, 5 and 0.7 mean themselves where they stand without quotes.
+Json json_of(const YamlNode& node) {
+  if (node.kind == YamlNode::Kind::null) return nullptr;
+  if (node.kind == YamlNode::Kind::sequence) {
+    Json list = Json::array();
+    for (const YamlNode& item : node.items) list.push_back(json_of(item));
+    return list;
+  }
+  if (node.kind == YamlNode::Kind::map) {
+    Json map = Json::object();
+    for (const YamlNode::Entry& entry : node.entries) map[entry.key] = json_of(entry.value);
+    return map;
+  }
+  if (!node.plain) return node.text;
+  Json value = Json::parse(node.text, nullptr, false);
+  return value.is_primitive() && !value.is_discarded() && !value.is_string() ? value : Json(node.text);
+}
+
+}  // namespace
+
+std::optional<std::string> AnyValue::read(const YamlNode& node, const Refuse& refuse) {
+  std::string text = json_of(node).dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (is_utf8(text) && text.find("\xEF\xBF\xBD") == std::string::npos) return text;
+  refuse(node.at, "the text is not UTF-8");
+  return std::nullopt;
+}
+
 std::optional<std::string> any_text(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return "a NUL byte cannot stand here";
   if (!is_utf8(text)) return "the text is not UTF-8";
@@ -330,6 +369,37 @@ std::optional<std::string> listen_address(std::string_view text) {
   const auto address = parse_listen(text);
   if (address) return std::nullopt;
   return address.error().message;
+}
+
+// It is compared with what a browser sends, letter by letter.
+std::optional<std::string> times_of_day(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const auto cron = Cron::parse(text);
+  if (cron) return std::nullopt;
+  return cron.error().message;
+}
+
+std::optional<std::string> web_origin(std::string_view text) {
+  const std::string quoted = "'" + std::string(text) + "'";
+  const std::string_view scheme = text.starts_with("https:") ? "https://" : "http://";
+  if (!text.starts_with(scheme))
+    return quoted + " is no origin: it begins with http:// or https://, and * is none";
+  const std::string_view rest = text.substr(scheme.size());
+  const std::size_t bracket = rest.rfind(']');
+  const std::size_t colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  const bool has_port = colon != std::string_view::npos;
+  const std::string_view host = rest.substr(0, colon);
+  const std::string_view port = has_port ? rest.substr(colon + 1) : std::string_view("1");
+  const std::string_view letters =
+      host.starts_with('[') ? "0123456789abcdef:.[]" : "0123456789abcdefghijklmnopqrstuvwxyz-_.";
+  if (host.empty() || host.find_first_not_of(letters) != std::string_view::npos)
+    return quoted + " is no origin: SCHEME://HOST or SCHEME://HOST:PORT, in small letters and without a path";
+  const bool is_usual = has_port && port == (scheme == "https://" ? "443" : "80");
+  if (is_usual) return quoted + ": browsers leave the usual port out";
+  if (port.empty() || port.size() > 5 || port.starts_with('0') ||
+      port.find_first_not_of("0123456789") != std::string_view::npos)
+    return quoted + " has no port behind its colon";
+  return std::nullopt;
 }
 
 }  // namespace kurultai

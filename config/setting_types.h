@@ -53,6 +53,15 @@ struct Share {
   Json schema() const;
 };
 
+/// So many times something, as in 1.5.
+struct Factor {
+  double min;
+  double max;
+  std::optional<double> read(const YamlNode& node, const Refuse& refuse) const;
+  static Json print(double value) { return value; }
+  Json schema() const;
+};
+
 struct Size {
   Bytes min;
   Bytes max;
@@ -149,6 +158,13 @@ struct Variables {
   static Json schema();
 };
 
+/// Anything that is JSON, as its text.
+struct AnyValue {
+  static std::optional<std::string> read(const YamlNode& node, const Refuse& refuse);
+  static Json print(const std::string& value) { return Json::parse(value); }
+  static Json schema() { return Json::object(); }
+};
+
 // Rules of texts.
 std::optional<std::string> any_text(
     std::string_view text);  // all but NUL, which no argument or path can hold
@@ -157,6 +173,8 @@ std::optional<std::string> variable_name_or_all(std::string_view text);
 std::optional<std::string> account(std::string_view text);
 std::optional<std::string> cgroup_parent(std::string_view text);
 std::optional<std::string> listen_address(std::string_view text);
+std::optional<std::string> times_of_day(std::string_view text);  // or none
+std::optional<std::string> web_origin(std::string_view text);    // as browsers write it
 
 inline constexpr std::string_view variable_pattern = "^[A-Za-z_][A-Za-z0-9_]{0,254}$";
 

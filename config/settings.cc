@@ -86,6 +86,11 @@ void add_memory(std::vector<Setting<Config>>& table) {
   add_threshold(table, Threshold::reject, "Share of the budget above which new tasks are refused");
   add_threshold(table, Threshold::kill, "Share of the budget above which the least important task is killed");
   add_ladder(table);
+  add(table, "memory.predict", live,
+      "Whether tasks give way below thresholds.preempt when memory grows so fast that the kill threshold "
+      "would "
+      "be reached before their grace is over",
+      Flag{}, field(&Config::memory, &MemoryConfig::predict));
   add(table, "memory.hysteresis", live, "How much lower than where it fired a threshold clears", Share{true},
       field(&Config::memory, &MemoryConfig::thresholds, &Thresholds::hysteresis));
   add(table, "memory.check_interval", live, "The slow tick of readings; the kernel's events act at once",
@@ -95,6 +100,9 @@ void add_memory(std::vector<Setting<Config>>& table) {
                               {"development", MonitoringTier::development},
                               {"disabled", MonitoringTier::disabled}}},
       field(&Config::memory, &MemoryConfig::monitoring_tier));
+  add(table, "memory.leak_interval", live,
+      "Between two looks for leaks, which are closer while memory grows; 0: 60s, in the tier development 10s",
+      TimeSpan{Duration(0), hours(24)}, field(&Config::memory, &MemoryConfig::leak_interval));
   add(table, "memory.cgroup_parent", at_restart,
       "The control group to work in: self is the one the supervisor was started in, / the controller's root",
       Text{"self or a path", cgroup_parent, "^(self|/(?!(.*/)?\\.\\.(/|$)).*)$"},
@@ -151,6 +159,10 @@ void add_breakers(std::vector<Setting<Config>>& table) {
   add(table, "circuit_breakers.backoff", live,
       "How long a breaker stays open: the first time, the second, and so on", TimeSpans{above_zero, 32},
       field(&Config::circuit_breakers, &BreakerSettings::backoff));
+  add(table, "circuit_breakers.probe_timeout", live,
+      "How long an agent may leave the one call of a half-open breaker unanswered before another is let "
+      "through",
+      above_zero, field(&Config::circuit_breakers, &BreakerSettings::probe_timeout));
 }
 
 void add_gateway(std::vector<Setting<Config>>& table) {
@@ -169,6 +181,11 @@ void add_gateway(std::vector<Setting<Config>>& table) {
       field(&Config::gateway, &GatewayConfig::token_file));
   add(table, "gateway.auth", at_restart, "token, or none to do without on a loopback address",
       Choice<bool>{{{"token", true}, {"none", false}}}, field(&Config::gateway, &GatewayConfig::auth));
+  add(table, "gateway.cors_origins", live,
+      "Pages of these origins may use the interface too, with the token, as in https://ops.example.org",
+      Texts{{"an origin", web_origin, "^https?://(\\[[0-9a-f:.]+\\]|[a-z0-9_.-]+)(:[1-9][0-9]{0,4})?$"},
+            true},
+      field(&Config::gateway, &GatewayConfig::cors_origins));
 }
 
 void add_rest(std::vector<Setting<Config>>& table) {
@@ -212,8 +229,10 @@ void add(std::vector<Setting<AgentConfig>>& table, std::string path, std::string
 
 void add_program(std::vector<Setting<AgentConfig>>& table) {
   add(table, "protocol",
-      "jsonl: speaks the agent protocol and stays warm; exec: any command, run once per task",
-      Choice<AgentProtocol>{{{"jsonl", AgentProtocol::jsonl}, {"exec", AgentProtocol::exec}}},
+      "jsonl: speaks the agent protocol and stays warm; exec: any command, run once per task; mcp: a server "
+      "of the Model Context Protocol on stdio, a task is one call",
+      Choice<AgentProtocol>{
+          {{"jsonl", AgentProtocol::jsonl}, {"exec", AgentProtocol::exec}, {"mcp", AgentProtocol::mcp}}},
       field(&AgentConfig::protocol));
   add(table, "command",
       "The program and its arguments; of an exec agent they may hold {field} of the payload",
@@ -269,6 +288,21 @@ void add_conduct(std::vector<Setting<AgentConfig>>& table) {
   add(table, "durability", "full: its accepted tasks outlive the supervisor; none: they are not written down",
       Choice<Durability>{{{"full", Durability::full}, {"none", Durability::none}}},
       field(&AgentConfig::durability));
+  add(table, "memory_growth",
+      "A task that died of its cap is tried again with a cap so many times larger, up to what fits into the "
+      "budget; 1: `retries` and the same cap",
+      Factor{1, 16}, field(&AgentConfig::memory_growth));
+  add(table, "max_memory_deaths", "With memory_growth: so many deaths by its cap, and a task is quarantined",
+      WholeNumber{1, 100}, field(&AgentConfig::max_memory_deaths));
+  add(table, "on_open",
+      "New tasks while it keeps failing and its circuit is open; reject: refused with 503; hold: accepted, "
+      "and they wait",
+      Choice<OnOpen>{{{"reject", OnOpen::reject}, {"hold", OnOpen::hold}}}, field(&AgentConfig::on_open));
+  add(table, "on_leak",
+      "When a worker of it seems to leak; warn: it is told of; recycle: the worker is replaced after its "
+      "tasks, too; ignore: nothing",
+      Choice<OnLeak>{{{"warn", OnLeak::warn}, {"recycle", OnLeak::recycle}, {"ignore", OnLeak::ignore}}},
+      field(&AgentConfig::on_leak));
   add(table, "retries", "How often a failed task is tried again", WholeNumber{0, 1000},
       field(&AgentConfig::retries));
   add(table, "max_tasks", "A worker is replaced after so many tasks; 0: never", WholeNumber{0, 1000 * many},
@@ -277,6 +311,11 @@ void add_conduct(std::vector<Setting<AgentConfig>>& table) {
       field(&AgentConfig::max_preemptions));
   add(table, "concurrency", "How many tasks a worker runs at once; exec agents: 1", WholeNumber{1, 1024},
       field(&AgentConfig::concurrency));
+  add(table, "max_workers",
+      "How many workers it may have at once; 0: one of an mcp agent, whose tasks share a server, and any "
+      "number "
+      "of others",
+      WholeNumber{0, 1024}, field(&AgentConfig::max_workers));
 }
 
 std::vector<Setting<AgentConfig>> make_agent_settings() {
@@ -285,6 +324,45 @@ std::vector<Setting<AgentConfig>> make_agent_settings() {
   add_caps(table);
   add_times(table);
   add_conduct(table);
+  return table;
+}
+
+/// May stand in a label of a metric.
+std::optional<std::string> schedule_name(std::string_view name) {
+  const std::string wrong = name.empty() ? "" : wrong_agent_name(name);
+  return wrong.empty() ? std::nullopt
+                       : std::optional(quoted(name) + " is no name: 1 to 64 letters, digits, _, . and -");
+}
+
+template <typename Type, typename Access>
+void add(std::vector<Setting<ScheduleConfig>>& table, std::string path, std::string about, const Type& type,
+         Access access) {
+  table.push_back(row<ScheduleConfig>(std::move(path), live, std::move(about), type, access));
+}
+
+std::vector<Setting<ScheduleConfig>> make_schedule_settings() {
+  std::vector<Setting<ScheduleConfig>> table;
+  add(table, "name", "What it is called; \"\": as its agent", Text{"a name", schedule_name, ""},
+      field(&ScheduleConfig::name));
+  add(table, "agent", "Whose tasks they are", Text{"an agent's name", any_text, ""},
+      field(&ScheduleConfig::agent));
+  add(table, "every", "How often; 0: by cron", TimeSpan{Duration(0), longest}, field(&ScheduleConfig::every));
+  add(table, "cron",
+      "When, as minute hour day-of-month month day-of-week, in the supervisor's time zone; or @daily and the "
+      "like",
+      Text{"times such as '30 4 * * 1-5'", times_of_day, ""}, field(&ScheduleConfig::cron));
+  add(table, "jitter", "Each is late by a random part of this", from_zero, field(&ScheduleConfig::jitter));
+  add(table, "overlap",
+      "When the one before has not ended; skip: not this time; queue: when it has; replace: it is cancelled",
+      Choice<Overlap>{{{"skip", Overlap::skip}, {"queue", Overlap::queue}, {"replace", Overlap::replace}}},
+      field(&ScheduleConfig::overlap));
+  Choice<Priority> priorities;
+  for (const Priority priority : all_priorities)
+    priorities.choices.emplace_back(to_string(priority), priority);
+  add(table, "priority", "Of each task", priorities, field(&ScheduleConfig::priority));
+  add(table, "payload", "Of each task", AnyValue{}, field(&ScheduleConfig::payload));
+  add(table, "timeout", "How long each may run; 0: as its agent says", from_zero,
+      field(&ScheduleConfig::timeout));
   return table;
 }
 
@@ -299,6 +377,11 @@ const std::vector<Setting<Config>>& config_settings() {
 
 const std::vector<Setting<AgentConfig>>& agent_settings() {
   static const std::vector<Setting<AgentConfig>> table = make_agent_settings();
+  return table;
+}
+
+const std::vector<Setting<ScheduleConfig>>& schedule_settings() {
+  static const std::vector<Setting<ScheduleConfig>> table = make_schedule_settings();
   return table;
 }
 

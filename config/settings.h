@@ -35,6 +35,9 @@ struct Setting {
 
 const std::vector<Setting<Config>>& config_settings();
 const std::vector<Setting<AgentConfig>>& agent_settings();
+const std::vector<Setting<ScheduleConfig>>& schedule_settings();
+
+inline constexpr std::size_t most_schedules = 1000;
 
 /// Reserved for commands that the client names (`kurultai exec`).
 inline constexpr std::string_view reserved_agent = "exec";

@@ -19,6 +19,17 @@ Json agent_to_json(const AgentConfig& agent, const Config& config) {
   return shown;
 }
 
+Json schedules_to_json(const Config& config) {
+  Json all = Json::array();
+  for (const ScheduleConfig& schedule : config.schedules) {
+    Json shown = Json::object();
+    for (const auto& setting : schedule_settings()) shown[setting.path] = setting.print(schedule);
+    shown.erase(schedule.cron.empty() ? "cron" : "every");
+    all.push_back(std::move(shown));
+  }
+  return all;
+}
+
 /// `memory.budget` as the JSON pointer /memory/budget.
 Json::json_pointer pointer_of(std::string path) {
   std::replace(path.begin(), path.end(), '.', '/');
@@ -30,6 +41,7 @@ Json to_json(const Config& config) {
   for (const auto& setting : config_settings()) shown[pointer_of(setting.path)] = setting.print(config);
   shown["agents"] = Json::object();
   for (const auto& [name, agent] : config.agents) shown["agents"][name] = agent_to_json(agent, config);
+  shown["schedules"] = schedules_to_json(config);
   return shown;
 }
 
@@ -116,7 +128,22 @@ ConfigChange compare(const Config& before, const Config& after) {
     if (old_agents.value(name, Json()) != new_agents.value(name, Json()))
       change.live.push_back("agents." + name);
   }
+  if (schedules_to_json(before) != schedules_to_json(after)) change.live.emplace_back("schedules");
   return change;
+}
+
+std::string changed_settings(const AgentConfig& agent) {
+  const AgentConfig usual;
+  Json shown = Json::object();
+  for (const auto& setting : agent_settings()) {
+    const bool is_program = setting.path == "protocol" || setting.path == "command";
+    if (!is_program && setting.print(agent) != setting.print(usual))
+      shown[setting.path] = setting.print(agent);
+  }
+  if (shown.contains("env")) {
+    for (auto& [name, value] : shown["env"].items()) value = "(hidden)";
+  }
+  return to_text(shown);
 }
 
 std::string config_to_json(const Config& config) { return to_text(to_json(config)); }

@@ -77,6 +77,8 @@ std::vector<std::string> victims_for(const RoomQuestion& question, Bytes missing
 
 Bytes committed(const WorkerLoad& worker) { return std::max(worker.held, worker.expected); }
 
+Bytes committed_with(const RoomQuestion& question) { return tally_of(question).committed; }
+
 Admission admit(const RoomQuestion& question) {
   const Tally tally = tally_of(question);
   Bytes missing = tally.committed - question.line;

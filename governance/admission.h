@@ -60,4 +60,7 @@ using Admission = std::variant<StartTask, MakeRoom, WaitForRoom>;
 /// or a large task would wait for ever.
 Admission admit(const RoomQuestion& question);
 
+/// What would be committed in all, were the task to start.
+Bytes committed_with(const RoomQuestion& question);
+
 }  // namespace kurultai

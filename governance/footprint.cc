@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "protocol/json_text.h"
 
@@ -16,33 +18,12 @@ constexpr double quantile = 0.95;
 constexpr double half_life_seconds = 24 * 3600;
 // Beyond some half-lives all samples weigh nothing, and nothing of nothing is no quantile.
 constexpr double oldest_half_lives = 30;
+constexpr std::chrono::hours one_weighing{1};  // samples of that time weigh alike
 constexpr double most_deaths = 0.5;
 constexpr int format_version = 1;
 
-double weight_of(const PeakSample& sample, WallTime now) {
-  const std::chrono::duration<double> age = now - sample.at;
-  return std::exp2(-std::clamp(age.count() / half_life_seconds, 0.0, oldest_half_lives));
-}
-
 std::int64_t seconds_of(WallTime time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
-/// The samples without those that died of their cap, where these are few.
-std::deque<PeakSample> of_the_living(const std::deque<PeakSample>& samples, Bytes cap, WallTime now) {
-  std::deque<PeakSample> living;
-  double all = 0;
-  double deaths = 0;
-  for (const PeakSample& sample : samples) {
-    const double weight = weight_of(sample, now);
-    all += weight;
-    if (sample.peak < cap) {
-      living.push_back(sample);
-    } else {
-      deaths += weight;
-    }
-  }
-  return deaths > most_deaths * all ? samples : living;
 }
 
 /// Nothing when it is no sample.
@@ -56,9 +37,11 @@ std::optional<PeakSample> sample_of(const json& value) {
   return PeakSample{{static_cast<std::int64_t>(peak)}, WallTime(std::chrono::seconds(at))};
 }
 
-std::optional<std::deque<PeakSample>> samples_of(const json& list) {
+/// Nothing when it is no list of them.
+std::optional<std::vector<PeakSample>> samples_of(const json& list) {
   if (!list.is_array() || list.size() > Footprints::most_samples) return std::nullopt;
-  std::deque<PeakSample> samples;
+  std::vector<PeakSample> samples;
+  samples.reserve(list.size());
   for (const json& item : list) {
     const auto sample = sample_of(item);
     if (!sample) return std::nullopt;
@@ -73,20 +56,53 @@ bool is_text(const json& object, const char* name) {
 
 }  // namespace
 
-std::optional<Bytes> high_peak(const std::deque<PeakSample>& samples, WallTime now) {
-  std::vector<std::pair<Bytes, double>> weighed;
-  double total = 0;
-  for (const PeakSample& sample : samples) {
-    weighed.emplace_back(sample.peak, weight_of(sample, now));
-    total += weighed.back().second;
+// Weights tell only against each other, so those that are there hold for a while: to weigh all of them at
+// each end would cost a short task as much as its way to the agent.
+void Peaks::record(PeakSample sample) {
+  samples_.push_back(sample);
+  const auto since = sample.at - weighed_at_;
+  if (since < WallTime::duration::zero() || since > one_weighing) {
+    weighed_at_ = sample.at;
+    weighed_.clear();
+    std::ranges::for_each(samples_, [this](const PeakSample& one) { put(one); });
+  } else {
+    put(sample);
   }
-  std::ranges::sort(weighed, std::greater<>());
-  double above = 0;
-  for (const auto& [peak, weight] : weighed) {
-    above += weight;
-    if (above > (1 - quantile) * total) return peak;
+  if (samples_.size() > most) {
+    drop(samples_.front());
+    samples_.pop_front();
   }
-  return std::nullopt;
+  double sum = 0;
+  for (Weighed& one : weighed_) one.sum = sum += one.weight;
+}
+
+void Peaks::put(PeakSample sample) {
+  const std::chrono::duration<double> age = weighed_at_ - sample.at;
+  const double weight = std::exp2(-std::clamp(age.count() / half_life_seconds, 0.0, oldest_half_lives));
+  const auto place = std::ranges::partition_point(
+      weighed_, [&](const Weighed& one) { return one.sample.peak > sample.peak; });
+  weighed_.insert(place, {sample, weight});
+}
+
+void Peaks::drop(PeakSample sample) {
+  weighed_.erase(std::ranges::find_if(weighed_, [&](const Weighed& one) {
+    return one.sample.peak == sample.peak && one.sample.at == sample.at;
+  }));
+}
+
+std::optional<Bytes> Peaks::high(Bytes cap) const {
+  const double all = weighed_.empty() ? 0 : weighed_.back().sum;
+  const auto deaths =
+      std::ranges::partition_point(weighed_, [cap](const Weighed& one) { return one.sample.peak >= cap; });
+  const double died = deaths == weighed_.begin() ? 0 : std::prev(deaths)->sum;
+  const bool leaves_out = died <= most_deaths * all;
+  const std::span counted(leaves_out ? deaths : weighed_.begin(), weighed_.end());
+  if (counted.size() < Footprints::fewest_samples) return std::nullopt;
+  const double before = leaves_out ? died : 0;
+  const double most_above = (1 - quantile) * (all - before);
+  const auto found = std::ranges::partition_point(
+      counted, [&](const Weighed& one) { return one.sum - before <= most_above; });
+  return found == counted.end() ? std::nullopt : std::optional(found->sample.peak);
 }
 
 bool has_outgrown(Bytes held, Bytes footprint) {
@@ -104,7 +120,7 @@ bool Footprints::drop_stalest_class() {
   auto stalest = samples_.end();
   for (auto entry = samples_.begin(); entry != samples_.end(); ++entry) {
     if (entry->first.second.empty()) continue;
-    if (stalest == samples_.end() || entry->second.back().at < stalest->second.back().at) stalest = entry;
+    if (stalest == samples_.end() || entry->second.newest() < stalest->second.newest()) stalest = entry;
   }
   if (stalest == samples_.end()) return false;
   samples_.erase(stalest);
@@ -114,24 +130,18 @@ bool Footprints::drop_stalest_class() {
 void Footprints::record(const std::string& agent, const std::string& size_class, Bytes peak, WallTime now) {
   const Key key = key_of(agent, size_class);
   if (!samples_.contains(key) && samples_.size() >= most_keys && !drop_stalest_class()) return;
-  auto& samples = samples_[key];
-  samples.push_back({std::max(peak, Bytes{}), now});
-  if (samples.size() > most_samples) samples.pop_front();
+  samples_[key].record({std::max(peak, Bytes{}), now});
 }
 
-Bytes Footprints::of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
-                     WallTime now) const {
+Bytes Footprints::of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess) const {
   const auto found = samples_.find(key_of(agent, size_class));
-  const Bytes unknown = std::min(cap, guess);
-  if (found == samples_.end()) return unknown;
-  const auto samples = of_the_living(found->second, cap, now);
-  if (samples.size() < fewest_samples) return unknown;
-  return std::min(cap, high_peak(samples, now).value_or(unknown));
+  const auto learned = found == samples_.end() ? std::nullopt : found->second.high(cap);
+  return std::min(cap, learned.value_or(guess));
 }
 
 std::size_t Footprints::samples(const std::string& agent, const std::string& size_class) const {
   const auto found = samples_.find({agent, size_class});
-  return found == samples_.end() ? 0 : found->second.size();
+  return found == samples_.end() ? 0 : found->second.samples().size();
 }
 
 std::vector<std::string> Footprints::size_classes(const std::string& agent) const {
@@ -145,9 +155,9 @@ std::vector<std::string> Footprints::size_classes(const std::string& agent) cons
 
 std::string Footprints::to_text() const {
   json list = json::array();
-  for (const auto& [key, samples] : samples_) {
+  for (const auto& [key, peaks] : samples_) {
     json points = json::array();
-    for (const PeakSample& sample : samples) {
+    for (const PeakSample& sample : peaks.samples()) {
       points.push_back({sample.peak.count, std::max<std::int64_t>(seconds_of(sample.at), 0)});
     }
     list.push_back({{"agent", key.first}, {"sizeClass", key.second}, {"peaks", std::move(points)}});
@@ -167,8 +177,10 @@ Result<Footprints> Footprints::parse(std::string_view text) {
     if (!is_text(item, "agent") || !is_text(item, "sizeClass")) return failure("a footprint has no name");
     auto samples = samples_of(item.value("peaks", json()));
     if (!samples || samples->empty()) return failure("'peaks' is not a list of [bytes, seconds]");
+    Peaks peaks;
+    for (const PeakSample& sample : *samples) peaks.record(sample);
     footprints.samples_[{item["agent"].get<std::string>(), item["sizeClass"].get<std::string>()}] =
-        *std::move(samples);
+        std::move(peaks);
   }
   return footprints;
 }

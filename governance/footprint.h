@@ -22,9 +22,32 @@ struct PeakSample {
   WallTime at;
 };
 
-/// The smallest peak that at most 5 % of the samples by weight are above; a sample weighs half as much after
-/// a day. Nothing of none.
-std::optional<Bytes> high_peak(const std::deque<PeakSample>& samples, WallTime now);
+/// The newest peaks of tasks of one kind; one that is a day older than the newest weighs half as much as it.
+class Peaks {
+ public:
+  static constexpr std::size_t most = 32;
+
+  void record(PeakSample sample);
+  /// The smallest that at most 5 % by weight are above. Those that died of the cap would do so however much
+  /// room was kept for them: unless they are more than half of all, they tell nothing of the others. Nothing
+  /// while there are too few.
+  std::optional<Bytes> high(Bytes cap) const;
+  const std::deque<PeakSample>& samples() const { return samples_; }  // oldest first
+  WallTime newest() const { return samples_.back().at; }
+
+ private:
+  struct Weighed {
+    PeakSample sample;
+    double weight;
+    double sum = 0;  // of its own weight and those before it
+  };
+  void put(PeakSample sample);
+  void drop(PeakSample sample);
+
+  std::deque<PeakSample> samples_;
+  std::vector<Weighed> weighed_;  // the highest peak first
+  WallTime weighed_at_;           // one of this time, or later, has the weight 1
+};
 
 /// Whether a task holds more than it was expected to, and not just by what readings differ: a sixteenth
 /// above, and 4 MiB. Nothing is expected of a task with a footprint of 0.
@@ -34,7 +57,7 @@ bool has_outgrown(Bytes held, Bytes footprint);
 class Footprints {
  public:
   static constexpr std::size_t fewest_samples = 3;
-  static constexpr std::size_t most_samples = 32;  // of one key, the newest
+  static constexpr std::size_t most_samples = Peaks::most;  // of one key
   static constexpr std::size_t most_keys = 1000;
 
   /// A peak of a task that has shown all it needs: it completed, or it died of its cap. An agent's own key
@@ -42,11 +65,8 @@ class Footprints {
   /// agent.
   void record(const std::string& agent, const std::string& size_class, Bytes peak, WallTime now);
 
-  /// `guess` until there are `fewest_samples`, and never above `cap`. Those that died of it would do so
-  /// however much room was kept for them: unless they are more than half of all, they tell nothing of the
-  /// others.
-  Bytes of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess,
-           WallTime now) const;
+  /// `guess` until there are `fewest_samples`, and never above `cap`.
+  Bytes of(const std::string& agent, const std::string& size_class, Bytes cap, Bytes guess) const;
   std::size_t samples(const std::string& agent, const std::string& size_class) const;
   std::vector<std::string> size_classes(const std::string& agent) const;
   std::size_t keys() const { return samples_.size(); }
@@ -60,7 +80,7 @@ class Footprints {
   Key key_of(const std::string& agent, const std::string& size_class) const;
   bool drop_stalest_class();
 
-  std::map<Key, std::deque<PeakSample>> samples_;
+  std::map<Key, Peaks> samples_;
 };
 
 }  // namespace kurultai

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "governance/exhaustion.h"
 #include "governance/pressure.h"
 #include "governance/victims.h"
 #include "protocol/bytes.h"
@@ -23,6 +24,8 @@ struct Situation {
   Bytes ending;           // of those that were told to end, as long as it may be expected back
   bool starving = false;  // a worker waits at its edge and there is nothing to give it
   bool lowered = false;  // the lines were lowered just now, and whoever is over them can still leave in peace
+  /// Beyond a grace, until somebody who was told to leave has gone; absent: nothing is predicted.
+  std::optional<Duration> time_to_act = {};
 };
 
 struct Crossed {
@@ -48,7 +51,14 @@ struct KillTask {
   std::string task_id;
   double ratio;
 };
-using Action = std::variant<Crossed, HintPressure, EndIdleWorkers, SuspendTask, PreemptTask, KillTask>;
+/// What follows it is done because of a prediction, and no threshold was reached.
+struct Foreseen {
+  Prediction prediction;
+};
+/// It is over: what waited for it may start.
+struct RoomAgain {};
+using Action = std::variant<Crossed, HintPressure, EndIdleWorkers, SuspendTask, PreemptTask, KillTask,
+                            Foreseen, RoomAgain>;
 
 /// The task that has to give way by it; null for what takes no task.
 const std::string* victim_of(const Action& action);
@@ -63,6 +73,7 @@ class Governor {
   /// once. At or above `kill`, or when a worker
   /// starves at its edge, the same with kills; there only what is dying counts as on its way, so that a task
   /// which is being preempted may still be killed. While the lines are `lowered` nobody is killed.
+  /// Below `preempt` the same, without kills, when time runs out (exhaustion.h): then the first is Foreseen.
   std::vector<Action> decide(const Situation& situation, TimePoint now);
 
   /// How far below a threshold the governor goes, as a share of the budget: else the next page would cross it
@@ -74,7 +85,10 @@ class Governor {
   /// Whether a waiting task may start: no heartbeat above skip_heartbeats; above `preempt` only CRITICAL, and
   /// anything but a heartbeat when nothing runs (else a supervisor that is itself large would never start
   /// anything again).
+  /// The same as long as what was taken away for a prediction may still be needed.
   bool allows_start(Priority priority, bool anything_running) const;
+  bool keeps_room() const { return keeps_room_; }
+  const Predictions& predictions() const { return predictions_; }
 
   const Pressure& pressure() const { return pressure_; }
   void configure(Thresholds thresholds) { pressure_.set_thresholds(thresholds); }
@@ -82,8 +96,13 @@ class Governor {
  private:
   bool is_at(Threshold threshold) const { return pressure_.ratio() >= pressure_.thresholds().at(threshold); }
   void choose(const Situation& situation, bool kill, TimePoint now, std::vector<Action>& actions) const;
+  void look_ahead(const Situation& situation, TimePoint now, std::vector<Action>& actions);
+  void look_back(const Situation& situation, TimePoint now, std::vector<Action>& actions);
+  void give_way(const Candidate& victim, std::vector<Action>& actions) const;
 
   Pressure pressure_;
+  Predictions predictions_;
+  bool keeps_room_ = false;
 };
 
 /// What has to be freed beyond what is on its way back.

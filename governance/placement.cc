@@ -27,12 +27,11 @@ const WorkerView* warmest_idle(const WantedWorker& wanted, std::span<const Worke
       [](const WorkerView& a, const WorkerView& b) { return a.idle_since > b.idle_since; });
 }
 
-const WorkerView* with_free_slot(const WantedWorker& wanted, std::span<const WorkerView> workers) {
+const WorkerView* with_free_slot(Standing standing, const WantedWorker& wanted,
+                                 std::span<const WorkerView> workers) {
   return best(
       workers,
-      [&](const WorkerView& w) {
-        return w.standing == Standing::busy && is_wanted(w, wanted) && w.free_slots > 0;
-      },
+      [&](const WorkerView& w) { return w.standing == standing && is_wanted(w, wanted) && w.free_slots > 0; },
       [](const WorkerView& a, const WorkerView& b) { return a.free_slots > b.free_slots; });
 }
 
@@ -42,12 +41,25 @@ const WorkerView* longest_idle_of_others(const WantedWorker& wanted, std::span<c
       [](const WorkerView& a, const WorkerView& b) { return a.idle_since < b.idle_since; });
 }
 
+/// Where a further worker of the agent may not be.
+Placement among_own(const WantedWorker& wanted, std::span<const WorkerView> workers) {
+  const auto* other = best(
+      workers, [&](const WorkerView& w) { return w.agent == wanted.agent && w.standing == Standing::idle; },
+      [](const WorkerView& a, const WorkerView& b) { return a.idle_since < b.idle_since; });
+  if (other != nullptr) return YieldWorker{other->worker_id};
+  return WaitForOwn{};
+}
+
 }  // namespace
 
 Placement place(const WantedWorker& wanted, std::span<const WorkerView> workers, int max_workers) {
   if (const auto* worker = warmest_idle(wanted, workers)) return UseWorker{worker->worker_id};
-  if (const auto* worker = with_free_slot(wanted, workers)) return UseWorker{worker->worker_id};
+  for (const Standing standing : {Standing::busy, Standing::starting}) {
+    if (const auto* worker = with_free_slot(standing, wanted, workers)) return UseWorker{worker->worker_id};
+  }
 
+  const auto own = std::ranges::count(workers, wanted.agent, &WorkerView::agent);
+  if (wanted.max_workers > 0 && own >= wanted.max_workers) return among_own(wanted, workers);
   const auto count = std::ssize(workers);
   if (count < max_workers) return SpawnWorker{};
   const auto ending = std::ranges::count(workers, Standing::ending, &WorkerView::standing);

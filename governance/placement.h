@@ -16,7 +16,7 @@ struct WorkerView {
   std::string agent;
   Bytes memory_limit;
   enum class Standing { starting, idle, busy, ending } standing = Standing::idle;
-  int free_slots = 0;  // of a busy worker with `concurrency`
+  int free_slots = 0;  // of one that is busy or starting, with `concurrency`
   TimePoint idle_since;
 };
 
@@ -28,19 +28,23 @@ struct YieldWorker {  // end this idle worker of another agent; its place is fre
   std::string worker_id;
 };
 struct WaitForWorker {};
-using Placement = std::variant<UseWorker, SpawnWorker, YieldWorker, WaitForWorker>;
+struct WaitForOwn {};  // its agent has all the workers it may have: tasks of others need not wait for that
+using Placement = std::variant<UseWorker, SpawnWorker, YieldWorker, WaitForWorker, WaitForOwn>;
 
 /// What a task asks of its worker. One with another limit is as good as another agent's.
 struct WantedWorker {
   std::string_view agent;
   Bytes memory_limit;
+  int max_workers = 0;  // of this agent; 0: any number
 };
 
 /// An idle worker of that kind first (the one idle for the shortest time: warmest), then a free slot of a
-/// busy one (the one with most of them free), then a new worker while there are fewer than `max_workers`
-/// (those that are ending count), then the place of another agent's idle worker (the one idle longest). While
-/// a place is on its way already, because a worker is ending, no further one yields: else asking again would
-/// end them all.
+/// busy one (the one with most of them free), then one of a worker that is starting: its task waits there for
+/// READY, and no second worker is made for what one can do; then a new worker while there are fewer than
+/// `max_workers` (those that are ending count) and fewer of its agent than that may have (then one of them
+/// with another limit yields, if it is idle), then the place of another agent's idle worker (the one idle
+/// longest). While a place is on its way already, because a worker is ending, no further one yields: else
+/// asking again would end them all.
 Placement place(const WantedWorker& wanted, std::span<const WorkerView> workers, int max_workers);
 
 }  // namespace kurultai

@@ -26,6 +26,11 @@ json candidate_json(const Candidate& task, const Receipt& receipt) {
                  {"protected", task.is_protected},
                  {"outgrown", task.outgrown},
                  {"dying", task.dying},
+                 {"growthBytesPerSecond", task.growth.per_second.count},
+                 {"growthMs", task.growth.lasted.count()},
+                 {"mostBytes", task.most.count},
+                 {"graceMs", task.grace.count()},
+                 {"mayLeaveEarly", task.may_leave_early},
                  {"backInMs", nullptr},
                  {"chosen", std::ranges::find(receipt.chosen, task.task_id) != receipt.chosen.end()}};
   if (task.back_by) object["backInMs"] = -before(*task.back_by, receipt.now);
@@ -76,6 +81,13 @@ json room_json(const RoomAsked& room, TimePoint now) {
           {"endedWorkers", room.end_workers}};
 }
 
+json prediction_json(const Prediction& prediction) {
+  return {{"growthBytesPerSecond", prediction.growth_per_second.count},
+          {"leftMs", prediction.left.count()},
+          {"toActMs", prediction.to_act.count()},
+          {"graceMs", prediction.grace.count()}};
+}
+
 json rung_json(const Rung& rung, TimePoint now) {
   return {{"rung", rung.name},
           {"msBefore", before(rung.at, now)},
@@ -87,6 +99,8 @@ json rung_json(const Rung& rung, TimePoint now) {
 TimePoint ago(const json& milliseconds) {
   return TimePoint{} - std::chrono::round<TimePoint::duration>(Milliseconds(milliseconds.get<double>()));
 }
+
+Duration ms_in(const json& object, const char* name) { return Duration{object.at(name).get<std::int64_t>()}; }
 
 Bytes bytes_in(const json& object, const char* name) { return {object.at(name).get<std::int64_t>()}; }
 
@@ -126,6 +140,10 @@ Candidate parse_candidate(const json& object) {
   task.is_protected = object.at("protected").get<bool>();
   task.outgrown = object.at("outgrown").get<bool>();
   task.dying = object.at("dying").get<bool>();
+  task.growth = {bytes_in(object, "growthBytesPerSecond"), ms_in(object, "growthMs")};
+  task.most = bytes_in(object, "mostBytes");
+  task.grace = ms_in(object, "graceMs");
+  task.may_leave_early = object.at("mayLeaveEarly").get<bool>();
   if (const json& back = object.at("backInMs"); !back.is_null()) task.back_by = ago(-back.get<double>());
   return task;
 }
@@ -141,6 +159,7 @@ Receipt parse_whole(const json& object) {
   receipt.ending = bytes_in(reading, "endingBytes");
   receipt.starving = reading.at("starving").get<bool>();
   receipt.lowered = reading.at("lowered").get<bool>();
+  if (!reading.at("timeToActMs").is_null()) receipt.time_to_act = ms_in(reading, "timeToActMs");
   const json& thresholds = object.at("thresholds");
   for (std::size_t i = 0; i < threshold_count; ++i) {
     receipt.thresholds.ratio.at(i) =
@@ -175,8 +194,10 @@ Receipt admit_again(Receipt receipt) {
 void note_decision(Receipt& receipt, std::span<const Action> actions) {
   receipt.kill = false;
   receipt.chosen.clear();
+  receipt.prediction.reset();
   for (const Action& action : actions) {
     if (std::holds_alternative<KillTask>(action)) receipt.kill = true;
+    if (const auto* seen = std::get_if<Foreseen>(&action)) receipt.prediction = seen->prediction;
     if (const std::string* victim = victim_of(action)) receipt.chosen.push_back(*victim);
   }
 }
@@ -185,7 +206,7 @@ Receipt decide_again(Receipt receipt) {
   if (receipt.room) return admit_again(std::move(receipt));
   Governor governor(receipt.thresholds);
   const Situation situation{receipt.used,   receipt.budget,   receipt.running, receipt.idle,
-                            receipt.ending, receipt.starving, receipt.lowered};
+                            receipt.ending, receipt.starving, receipt.lowered, receipt.time_to_act};
   note_decision(receipt, governor.decide(situation, receipt.now));
   return receipt;
 }
@@ -211,9 +232,11 @@ json to_json(const Receipt& receipt) {
             {"idleBytes", receipt.idle.count},
             {"endingBytes", receipt.ending.count},
             {"starving", receipt.starving},
-            {"lowered", receipt.lowered}}},
+            {"lowered", receipt.lowered},
+            {"timeToActMs", receipt.time_to_act ? json(receipt.time_to_act->count()) : json()}}},
           {"thresholds", std::move(thresholds)},
           {"ranking", std::move(ranking)},
+          {"prediction", receipt.prediction ? prediction_json(*receipt.prediction) : json()},
           {"room", receipt.room ? room_json(*receipt.room, receipt.now) : json()},
           {"rungs", std::move(rungs)},
           {"memory", std::move(memory)}};

@@ -48,8 +48,10 @@ struct Receipt {
   Thresholds thresholds;
   Bytes used, budget, idle, ending;  // as in Situation
   bool starving = false, lowered = false;
+  std::optional<Duration> time_to_act = {};
   std::vector<Candidate> running;
   std::vector<std::string> chosen;
+  std::optional<Prediction> prediction = {};  // that decided; else a threshold did
   std::vector<Rung> rungs;
   std::vector<UsedAt> memory;  // of the last minute, oldest first
   /// Present where admission decided and not the governor: they gave way to a task that was to start. Then

@@ -21,10 +21,13 @@ struct QueueLimits {
   std::array<std::size_t, priority_count> per_level = {5, 5, 5, 5, 2};  // clamped to max_depth
 };
 
+struct Task;
+
 struct QueuedTask {
   std::string task_id;  // unique in the queue: the caller sees to it
   std::string agent;    // of a heartbeat: its source
   Priority priority = Priority::normal;
+  Task* task = nullptr;  // the caller's, which is not looked into here
 };
 
 class TaskQueue {

@@ -33,6 +33,12 @@ Verdict fail_or_retry(FailReason reason, const RunPolicy& policy) {
   return {again ? Verdict::Kind::retry : Verdict::Kind::fail, reason};
 }
 
+Verdict after_its_cap(const RunPolicy& policy) {
+  if (!policy.cap_grows || !policy.idempotent) return fail_or_retry(FailReason::memory_cap, policy);
+  return {policy.has_larger_cap ? Verdict::Kind::retry_larger : Verdict::Kind::quarantine,
+          FailReason::memory_cap};
+}
+
 Verdict send_back(FailReason reason, Ending ending, const RunPolicy& policy) {
   const bool may_run_again = policy.idempotent || ending == Ending::preempted;
   if (!may_run_again || policy.preemptions >= policy.max_preemptions) {
@@ -62,7 +68,7 @@ Verdict judge(Intent intent, Ending ending, const RunPolicy& policy) {
     case Intent::preempt:
     case Intent::budget:
       if (ending == Ending::completed) return {Verdict::Kind::complete};
-      if (ending == Ending::memory_cap) return fail_or_retry(FailReason::memory_cap, policy);
+      if (ending == Ending::memory_cap) return after_its_cap(policy);
       return send_back(FailReason::memory_budget, ending, policy);
     case Intent::bystander:
       if (ending == Ending::completed) return {Verdict::Kind::complete};
@@ -72,6 +78,7 @@ Verdict judge(Intent intent, Ending ending, const RunPolicy& policy) {
   }
   if (ending == Ending::completed) return {Verdict::Kind::complete};
   if (ending == Ending::preempted) return send_back(FailReason::agent_error, ending, policy);
+  if (ending == Ending::memory_cap) return after_its_cap(policy);
   return fail_or_retry(reason_of(ending), policy);
 }
 

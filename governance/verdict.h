@@ -29,10 +29,14 @@ struct RunPolicy {
   int retries = 0;
   int preemptions = 0;
   int max_preemptions = 10;
+  bool cap_grows =
+      false;  // a death by the task's own cap is tried again with a larger one, whatever `retries`
+  bool has_larger_cap = false;  // there is one
 };
 
 struct Verdict {
-  enum class Kind : unsigned char { complete, fail, cancel, send_back, retry } kind;
+  /// quarantine: it fails, and would do so again with all the memory it may have.
+  enum class Kind : unsigned char { complete, fail, cancel, send_back, retry, retry_larger, quarantine } kind;
   FailReason reason = FailReason::agent_error;  // for fail and retry; for send_back: why it lost its worker
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "governance/growth.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
 #include "protocol/words.h"
@@ -25,6 +26,10 @@ struct Candidate {
   double work_lost = 0;                // seconds, see below
   std::optional<TimePoint> back_by{};  // it is leaving already; its memory is expected by then
   bool dying = false;                  // leaving by SIGKILL: nothing can hurry it further
+  Growth growth{};                     // of its worker
+  Bytes most{};                        // … which is not expected to grow beyond this
+  Duration grace{};                    // that it gets when it is asked to leave
+  bool may_leave_early = false;        // for a prediction, before any threshold is reached
 };
 
 /// Seconds of work that ending a task throws away: what it did since `saved` (its start, or its last

@@ -112,14 +112,16 @@ FromAgent read_log(Fields& in) {
 }
 
 FromAgent read_breaker(Fields& in) {
-  BreakerRequest request{.name = in.text("name")};
+  BreakerRequest request{.name = in.text("name"), .call = in.whole_or("call", 0)};
   const std::string op = in.text("op");
   if (op == "success") {
     request.op = BreakerRequest::Op::success;
   } else if (op == "failure") {
     request.op = BreakerRequest::Op::failure;
+  } else if (op == "release") {
+    request.op = BreakerRequest::Op::release;
   } else if (op != "acquire") {
-    in.fault("op", "is neither acquire, success nor failure");
+    in.fault("op", "is neither acquire, success, failure nor release");
   }
   return request;
 }
@@ -130,8 +132,17 @@ FromAgent read_swept(Fields& in) {
   return Swept{.task_id = in.id("taskId"), .count = static_cast<int>(in.whole("count", 0, most_int))};
 }
 
+FromAgent read_tools(Fields& in) {
+  Tools tools;
+  for (auto& [name, description] : in.pairs("tools", "name", "description", Tools::most)) {
+    tools.tools.push_back({std::string(utf8_prefix(name, Tools::longest_name)),
+                           std::string(utf8_prefix(description, Tools::longest_description))});
+  }
+  return tools;
+}
+
 // The frequent ones first.
-constexpr std::array<MessageType<FromAgent>, 13> types = {{
+constexpr std::array<MessageType<FromAgent>, 14> types = {{
     {"PROGRESS", read_progress},
     {"COMPLETE", read_complete},
     {"CHUNK", read_chunk},
@@ -145,6 +156,7 @@ constexpr std::array<MessageType<FromAgent>, 13> types = {{
     {"PREEMPTED", read_preempted},
     {"READY", read_ready},
     {"SWEPT", read_swept},
+    {"TOOLS", read_tools},
 }};
 static_assert(types.size() == std::variant_size_v<FromAgent>);
 

@@ -19,14 +19,15 @@ Priority priority_of(Fields& in) {
   return priority.value_or(Priority::normal);
 }
 
-void read_command(Fields& in, TaskMessage& task) {
+void read_hosted(Fields& in, TaskMessage& task) {
   task.argv = in.texts_if_any("argv");
-  if (task.argv.empty()) return;  // the rest belongs to a command
-  task.cwd = in.text_or("cwd", "");
   task.result_file = in.text_or("resultFile", "");
+  if (task.argv.empty() && task.result_file.empty()) return;  // the rest belongs to a host
+  task.cwd = in.text_or("cwd", "");
   task.inline_limit = {in.whole_or("inlineLimitBytes", 0)};
   task.result_limit = {in.whole_or("resultLimitBytes", 0)};
   task.grace = Duration{in.whole_or("graceMs", 0)};
+  task.idempotent = in.flag_or("idempotent", true);
 }
 
 ToAgent read_task(Fields& in) {
@@ -39,7 +40,7 @@ ToAgent read_task(Fields& in) {
   task.priority = priority_of(in);
   task.deadline = Duration{in.whole_or("deadlineMs", 0)};
   task.checkpoint = in.value_if_any("checkpoint");
-  read_command(in, task);
+  read_hosted(in, task);
   return task;
 }
 
@@ -62,7 +63,9 @@ ToAgent read_shutdown(Fields& in) { return Shutdown{.grace = Duration{in.whole("
 ToAgent read_breaker(Fields& in) {
   return BreakerAnswer{.name = in.text("name"),
                        .allow = in.flag_or("allow", true),
-                       .retry_after = Duration{in.whole_or("retryAfterMs", 0)}};
+                       .retry_after = Duration{in.whole_or("retryAfterMs", 0)},
+                       .call = in.whole_or("call", 0),
+                       .note = in.text_or("note", "")};
 }
 
 constexpr std::array<MessageType<ToAgent>, 8> types = {{

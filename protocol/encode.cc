@@ -41,11 +41,13 @@ std::string write(const Hello& hello) {
       .line();
 }
 
-void write_command(LineWriter& out, const TaskMessage& task) {
-  out.raw("argv", quoted_list(task.argv)).text("resultFile", task.result_file);
+void write_hosted(LineWriter& out, const TaskMessage& task) {
+  if (!task.argv.empty()) out.raw("argv", quoted_list(task.argv));
+  out.text("resultFile", task.result_file);
   if (!task.cwd.empty()) out.text("cwd", task.cwd);
   out.whole("inlineLimitBytes", task.inline_limit.count).whole("resultLimitBytes", task.result_limit.count);
   out.whole("graceMs", task.grace.count());
+  if (!task.idempotent) out.flag("idempotent", false);
 }
 
 std::string write(const TaskMessage& task) {
@@ -57,7 +59,7 @@ std::string write(const TaskMessage& task) {
   // 0 stands for "no deadline" on this side; an agent would take it for one that is over.
   if (task.deadline.count() > 0) out.whole("deadlineMs", task.deadline.count());
   raw_if_any(out, "checkpoint", task.checkpoint);
-  if (!task.argv.empty()) write_command(out, task);
+  if (!task.argv.empty() || !task.result_file.empty()) write_hosted(out, task);
   return out.line();
 }
 
@@ -80,11 +82,11 @@ std::string write(const Shutdown& shutdown) {
 }
 
 std::string write(const BreakerAnswer& answer) {
-  return LineWriter("BREAKER")
-      .text("name", answer.name)
-      .flag("allow", answer.allow)
-      .whole("retryAfterMs", answer.retry_after.count())
-      .line();
+  LineWriter out("BREAKER");
+  out.text("name", answer.name).flag("allow", answer.allow).whole("retryAfterMs", answer.retry_after.count());
+  if (answer.call != 0) out.whole("call", answer.call);
+  text_if_any(out, "note", answer.note);
+  return out.line();
 }
 
 // ---- agent → supervisor
@@ -173,18 +175,35 @@ std::string_view word_of(BreakerRequest::Op op) {
       return "success";
     case BreakerRequest::Op::failure:
       return "failure";
+    case BreakerRequest::Op::release:
+      return "release";
   }
   __builtin_unreachable();
 }
 
 std::string write(const BreakerRequest& request) {
-  return LineWriter("BREAKER").text("name", request.name).text("op", word_of(request.op)).line();
+  LineWriter out("BREAKER");
+  out.text("name", request.name).text("op", word_of(request.op));
+  if (request.call != 0) out.whole("call", request.call);
+  return out.line();
 }
 
 std::string write(const Pong& pong) { return LineWriter("PONG").whole("seq", pong.seq).line(); }
 
 std::string write(const Swept& swept) {
   return LineWriter("SWEPT").text("taskId", swept.task_id).whole("count", swept.count).line();
+}
+
+std::string write(const Tools& tools) {
+  std::string list = "[";
+  for (const Tool& tool : tools.tools) {
+    if (list.size() > 1) list += ',';
+    list += LineWriter(tool.description.size())
+                .text("name", tool.name)
+                .text("description", tool.description)
+                .object();
+  }
+  return LineWriter("TOOLS", list.size()).raw("tools", list + "]").line();
 }
 
 }  // namespace

@@ -147,6 +147,24 @@ std::vector<std::string> Fields::texts_if_any(std::string_view name) {
   return texts;
 }
 
+std::vector<std::pair<std::string, std::string>> Fields::pairs(std::string_view name, std::string_view first,
+                                                               std::string_view second, std::size_t limit) {
+  std::vector<std::pair<std::string, std::string>> found;
+  const json* list = required(name);
+  if (list == nullptr) return found;
+  if (!list->is_array()) return wrong_type(name, *list, "a list of objects"), found;
+  for (const json& element : *list) {
+    if (!element.is_object()) return wrong_type(name, *list, "a list of objects"), found;
+    if (found.size() == limit) return found;
+    const auto text = [&element](std::string_view member) {
+      const auto value = element.find(member);
+      return value != element.end() && value->is_string() ? value->get<std::string>() : std::string();
+    };
+    found.emplace_back(text(first), text(second));
+  }
+  return found;
+}
+
 std::string Fields::value_if_any(std::string_view name) {
   const json* value = find(name);
   return value == nullptr ? std::string() : to_text(*value);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kurultai {
@@ -37,6 +38,10 @@ class Fields {
   bool flag_or(std::string_view name, bool fallback);
   std::optional<std::int64_t> whole_if_any(std::string_view name);
   std::vector<std::string> texts_if_any(std::string_view name);
+
+  /// Two texts of each object in a required list, of the first `limit`; what is no text is an empty one.
+  std::vector<std::pair<std::string, std::string>> pairs(std::string_view name, std::string_view first,
+                                                         std::string_view second, std::size_t limit);
 
   /// Empty when absent, and `null` for null, which is a value.
   std::string value_if_any(std::string_view name);

@@ -1,7 +1,10 @@
 #include "protocol/json_text.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -120,6 +123,17 @@ void append_escape(std::string& out, char c) {
 
 bool needs_escape(char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; }
 
+/// Whether eight bytes are all ASCII and none needs an escape. A byte below the limit borrows from its high
+/// bit, and sets it.
+bool are_plain(std::uint64_t eight) {
+  constexpr std::uint64_t ones = 0x0101010101010101U;
+  constexpr std::uint64_t high = 0x80 * ones;
+  const auto below = [](std::uint64_t bytes, std::uint64_t limit) { return (bytes - limit * ones) & ~bytes; };
+  const std::uint64_t found =
+      eight | below(eight, 0x20) | below(eight ^ '"' * ones, 1) | below(eight ^ '\\' * ones, 1);
+  return (found & high) == 0;
+}
+
 }  // namespace
 
 Result<json> parse_json(std::string_view text, DuplicateKeys duplicates) {
@@ -134,6 +148,16 @@ Result<json> parse_json(std::string_view text, DuplicateKeys duplicates) {
 bool is_too_deep(const Error& error) { return error.code == ELOOP; }
 
 std::string to_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+bool is_plain(std::string_view text) {
+  std::uint64_t eight = 0;
+  for (; text.size() >= sizeof eight; text.remove_prefix(sizeof eight)) {
+    std::memcpy(&eight, text.data(), sizeof eight);
+    if (!are_plain(eight)) return false;
+  }
+  return std::ranges::none_of(
+      text, [](char c) { return needs_escape(c) || static_cast<unsigned char>(c) >= 0x80; });
+}
 
 void append_quoted(std::string& out, std::string_view text) {
   if (!is_utf8(text)) return append_quoted(out, to_utf8(text));

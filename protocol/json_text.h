@@ -24,6 +24,10 @@ bool is_too_deep(const Error& error);
 /// Compact text; bytes that are not UTF-8 become U+FFFD, so it never throws.
 std::string to_text(const nlohmann::json& value);
 
+/// Whether `text` is a JSON string as it stands, but for the quotes: ASCII that needs no escape. As most are:
+/// ids, words and times.
+bool is_plain(std::string_view text);
+
 /// Appends `text` as a JSON string, quotes included; bytes that are not UTF-8 become U+FFFD.
 void append_quoted(std::string& out, std::string_view text);
 

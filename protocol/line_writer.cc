@@ -19,29 +19,47 @@ LineWriter::LineWriter(std::size_t expected_size) {
   line_.append("{");
 }
 
-void LineWriter::start_field(std::string_view name) {
-  line_.append(line_.size() == 1 ? "\"" : ",\"").append(name).append("\":");
+/// One step for all parts of a field: growing and measuring the text at each costs more than the copying.
+void LineWriter::put(std::initializer_list<std::string_view> parts) {
+  const std::size_t before = line_.size();
+  std::size_t size = before;
+  for (const std::string_view part : parts) size += part.size();
+  line_.resize_and_overwrite(size, [&](char* text, std::size_t) {
+    char* at = text + before;
+    for (const std::string_view part : parts) at += part.copy(at, part.size());
+    return size;
+  });
 }
 
 LineWriter& LineWriter::text(std::string_view name, std::string_view value) {
-  start_field(name);
-  append_quoted(line_, value);
+  if (is_plain(value)) {
+    put({before_name(), name, "\":\"", value, "\""});
+  } else {
+    put({before_name(), name, "\":"});
+    append_quoted(line_, value);
+  }
   return *this;
 }
 
 LineWriter& LineWriter::flag(std::string_view name, bool value) {
-  return raw(name, value ? "true" : "false");
+  return plain(name, value ? "true" : "false");
 }
 
 LineWriter& LineWriter::real(std::string_view name, double value) {
   std::array<char, 32> digits{};
   const auto [end, error] =
       std::to_chars(digits.data(), digits.data() + digits.size(), std::isfinite(value) ? value : 0.0);
-  return raw(name, {digits.data(), end});
+  return plain(name, {digits.data(), end});
+}
+
+/// What has no newline.
+LineWriter& LineWriter::plain(std::string_view name, std::string_view json) {
+  put({before_name(), name, "\":", json});
+  return *this;
 }
 
 LineWriter& LineWriter::raw(std::string_view name, std::string_view json) {
-  start_field(name);
+  put({before_name(), name, "\":"});
   std::size_t at = line_.size();
   line_.append(json.empty() ? "null" : json);
   while ((at = line_.find('\n', at)) != std::string::npos) line_[at] = ' ';

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -19,7 +20,7 @@ class LineWriter {
   LineWriter& text(std::string_view name, std::string_view value);
   LineWriter& flag(std::string_view name, bool value);
   LineWriter& whole(std::string_view name, std::integral auto value) {
-    return raw(name, std::to_string(value));
+    return plain(name, std::to_string(value));
   }
   /// A value that is not finite has no JSON form and becomes 0.
   LineWriter& real(std::string_view name, double value);
@@ -33,7 +34,9 @@ class LineWriter {
   std::string object();
 
  private:
-  void start_field(std::string_view name);
+  std::string_view before_name() const { return line_.size() == 1 ? "\"" : ",\""; }
+  void put(std::initializer_list<std::string_view> parts);
+  LineWriter& plain(std::string_view name, std::string_view json);
 
   std::string line_;
 };

@@ -3,6 +3,7 @@
 // Every member has an initializer, so that a message can be written with the names of only those that matter.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,13 +39,15 @@ struct TaskMessage {
   Duration deadline{};    // from now on; sent as deadlineMs
   JsonText checkpoint{};  // empty: none was left
 
-  // For the exec host alone: the command to run, and where a stdout longer than `inline_limit` goes.
+  // For our own hosts alone: where a result longer than `inline_limit` goes, and for the exec host the
+  // command.
   std::vector<std::string> argv{};
-  std::string cwd{};  // empty: the host's own
-  std::string result_file{};
+  std::string cwd{};          // empty: the host's own
+  std::string result_file{};  // empty: the agent is no host of ours
   Bytes inline_limit{};
   Bytes result_limit{};
   Duration grace{};
+  bool idempotent = true;  // false: it may be begun once, so nobody but itself may say that it stopped
   bool operator==(const TaskMessage&) const = default;
 };
 
@@ -75,6 +78,8 @@ struct BreakerAnswer {
   std::string name{};
   bool allow = true;
   Duration retry_after{};
+  std::int64_t call = 0;  // of the question; 0: it had none
+  std::string note{};     // why it is allowed, where nothing is counted
   bool operator==(const BreakerAnswer&) const = default;
 };
 
@@ -97,7 +102,7 @@ struct Progress {
 struct Complete {
   std::string task_id{};
   JsonText result{};            // empty: none was given
-  std::int64_t file_bytes = 0;  // exec host only: so many bytes of result lie in `result_file`
+  std::int64_t file_bytes = 0;  // hosts only: so many bytes of result lie in `result_file`
   Bytes peak{};                 // exec host only: largest rss of the command's own processes, 0 when unknown
   bool operator==(const Complete&) const = default;
 };
@@ -106,7 +111,7 @@ struct Failed {
   std::string error{};
   std::string stack{};
   bool retryable = true;
-  // Exec host only: how the command ended.
+  // Hosts only: how the command, or the call, ended.
   std::optional<FailReason> reason{};
   std::optional<int> exit_code{};
   std::optional<int> signal{};
@@ -147,7 +152,8 @@ struct Log {
 };
 struct BreakerRequest {
   std::string name{};
-  enum class Op { acquire, success, failure } op = Op::acquire;
+  enum class Op { acquire, success, failure, release } op = Op::acquire;  // release: nothing was learned
+  std::int64_t call = 0;  // chosen by the agent, to tell calls of one name apart; 0: none
   bool operator==(const BreakerRequest&) const = default;
 };
 struct Pong {
@@ -159,8 +165,19 @@ struct Swept {  // exec host only: processes that outlived their task and were k
   int count = 0;
   bool operator==(const Swept&) const = default;
 };
+/// What a server offers to be called.
+struct Tool {
+  std::string name{};
+  std::string description{};
+  bool operator==(const Tool&) const = default;
+};
+struct Tools {  // MCP host only: all of them, each time; the decoder takes `most` and cuts their texts
+  static constexpr std::size_t most = 256, longest_name = 128, longest_description = 512;
+  std::vector<Tool> tools{};
+  bool operator==(const Tools&) const = default;
+};
 
 using FromAgent = std::variant<Ready, Progress, Complete, Failed, Chunk, Checkpoint, Preempted, HeapFigures,
-                               Metric, Log, BreakerRequest, Pong, Swept>;
+                               Metric, Log, BreakerRequest, Pong, Swept, Tools>;
 
 }  // namespace kurultai

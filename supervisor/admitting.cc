@@ -1,5 +1,6 @@
 // The dispatcher's side of admission: what tasks are expected to use, and whether the next one fits.
 #include <algorithm>
+#include <unordered_map>
 
 #include "supervisor/dispatcher.h"
 #include "supervisor/event_log.h"
@@ -34,10 +35,17 @@ void Dispatcher::learn_footprint(const Task& task) {
   if (footprint_file_ != nullptr) footprint_file_->changed();
 }
 
+/// Whether its footprint is what tasks like it used, and no guess.
+bool Dispatcher::is_learned(const Task& task) const {
+  return config_->admission == AdmissionRule::footprint && !task.grown_limit &&
+         footprints_.samples(task.agent, task.size_class) >= Footprints::fewest_samples;
+}
+
 Bytes Dispatcher::footprint_of(const Task& task) const {
   const Bytes cap = limit_of(task);
   if (config_->admission == AdmissionRule::none) return {};
   if (config_->admission == AdmissionRule::cap) return cap;
+  if (task.grown_limit) return cap;  // all it had before was too little
   const Bytes learned = footprint_of(task.agent, task.size_class, cap);
   // What it showed before it was sent back it will need again; how much more one needs that has outgrown what
   // was learned nobody knows.
@@ -45,7 +53,7 @@ Bytes Dispatcher::footprint_of(const Task& task) const {
 }
 
 Bytes Dispatcher::footprint_of(const std::string& agent, const std::string& size_class, Bytes cap) const {
-  return footprints_.of(agent, size_class, cap, guessed_footprint().value_or(cap), loop_.wall_now());
+  return footprints_.of(agent, size_class, cap, guessed_footprint().value_or(cap));
 }
 
 /// An equal part for each of `workers.max`: that many are meant to run together. Nothing where that is auto.
@@ -56,23 +64,36 @@ std::optional<Bytes> Dispatcher::guessed_footprint() const {
   return std::max(Bytes{(line - own).count / *config_->workers.max}, mebibytes(1));
 }
 
+/// That fits below the preempt threshold at all, alone.
+Bytes Dispatcher::largest_cap() const {
+  const Bytes own = monitor_ != nullptr ? monitor_->last().supervisor_rss : Bytes{};
+  return share_of(budget(), config_->memory.thresholds.at(Threshold::preempt)) -
+         std::max(own, supervisor_room);
+}
+
 Bytes Dispatcher::budget() const {
   return monitor_ != nullptr ? monitor_->last().budget : config_->memory.budget.value_or(Bytes{});
 }
 
 WorkerLoad Dispatcher::load_of(const Worker& worker) const {
+  std::vector<const Run*> runs;
+  runs.reserve(worker.tasks().size());
+  for (const std::string& task_id : worker.tasks()) runs.push_back(&runs_.at(task_id));
+  return load_of(worker, runs);
+}
+
+WorkerLoad Dispatcher::load_of(const Worker& worker, std::span<const Run* const> runs) const {
   WorkerLoad load{worker.id(), worker.memory(), {}, WorkerLoad::Standing::idle, worker.idle_since()};
   const TimePoint now = loop_.now();
   TimePoint back_by = TimePoint::min();  // the latest of its tasks'
   bool leaves = true;
-  for (const std::string& task_id : worker.tasks()) {
-    const Run& run = runs_.at(task_id);
-    if (!worker.is_suspended()) load.expected = std::max(load.expected, run.footprint);
-    leaves = leaves && run.back_by;
-    if (run.back_by) back_by = std::max(back_by, *run.back_by);
+  for (const Run* run : runs) {
+    if (!worker.is_suspended()) load.expected = std::max(load.expected, run->footprint);
+    leaves = leaves && run->back_by;
+    if (run->back_by) back_by = std::max(back_by, *run->back_by);
   }
   const bool ends = worker.state() == Worker::State::ending || worker.is_retiring();
-  if (worker.tasks().empty()) {
+  if (runs.empty()) {
     if (!ends) return load;
     back_by = worker.ending_since() + worker.agent().grace + settle;
   } else if (worker.state() == Worker::State::ending) {
@@ -98,9 +119,12 @@ std::vector<Candidate> Dispatcher::outranked(std::string_view worker) const {
 }
 
 std::vector<WorkerLoad> Dispatcher::loads() const {
+  // Every start asks, and workers may have many slots: no looking up of each task by its id.
+  std::unordered_map<const Worker*, std::vector<const Run*>> runs;
+  for (const auto& [id, run] : runs_) runs[run.worker].push_back(&run);
   std::vector<WorkerLoad> loads;
   loads.reserve(pool_.workers().size());
-  for (const auto& worker : pool_.workers()) loads.push_back(load_of(*worker));
+  for (const auto& worker : pool_.workers()) loads.push_back(load_of(*worker, runs[worker.get()]));
   return loads;
 }
 
@@ -129,8 +153,15 @@ Admission Dispatcher::admission_of(const Task& task, const Placement& placement)
   return admit(question);
 }
 
+Bytes Dispatcher::committed_with(const Task& task, const Placement& placement) const {
+  const auto loads = this->loads();
+  const auto* use = std::get_if<UseWorker>(&placement);
+  return kurultai::committed_with(
+      room_question(task, use != nullptr ? std::string_view(use->worker_id) : std::string_view(), loads));
+}
+
 Admission Dispatcher::room_for(const Task& task) const {
-  return admission_of(task, place({task.agent, limit_of(task)}, pool_.views(), worker_limit()));
+  return admission_of(task, place(wanted_worker(task), pool_.views(), worker_limit()));
 }
 
 bool Dispatcher::finds_room(Task& task, Look& look) {
@@ -175,6 +206,7 @@ void Dispatcher::keep_receipt(const Look& look, const MakeRoom& room) {
   receipt.room = RoomAsked{look.asks->id, question.priority,  question.footprint,
                            question.line, question.elsewhere, look.worker,
                            loads,         room.end_workers};
+  if (recorder_ != nullptr) recorder_->note(RoomSeen{receipt.now, receipt});
   hand_out(std::move(receipt));
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "config/load.h"
+#include "protocol/mcp_call.h"
 #include "supervisor/workers/fill_command.h"
 
 namespace kurultai {
@@ -39,6 +40,14 @@ std::map<std::string, std::shared_ptr<const AgentConfig>> agents_of(const Config
   return agents;
 }
 
+/// What an mcp agent is to call; a payload that came as bytes is not read before its task runs.
+std::optional<Refusal> wrong_call(const Submission& submission, const AgentConfig& agent) {
+  if (agent.protocol != AgentProtocol::mcp || !submission.payload_file.path.empty()) return {};
+  const auto call = read_mcp_call(submission.payload);
+  if (call) return {};
+  return Refusal{Refusal::Code::invalid_task, call.error().message};
+}
+
 }  // namespace
 
 std::string_view to_string(Refusal::Code code) {
@@ -64,16 +73,20 @@ std::string_view to_string(Refusal::Code code) {
 }
 
 Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Controller& controller,
-                       Events& events, PoolSettings pool, std::string spool_directory)
+                       Events& events, PoolSettings pool, std::string spool_directory,
+                       std::string log_directory)
     : loop_(loop),
       config_(std::move(config)),
       agents_(agents_of(*config_)),
       controller_(controller),
       events_(events),
       spool_directory_(std::move(spool_directory)),
+      logs_(loop, std::move(log_directory),
+            [this](const std::string& task, std::int64_t kept) { log_written(task, kept); }),
       tasks_(retention_of(config_->store),
              [this](const Task& task) {
                if (!task.result.file.empty()) remove_file(loop_, task.result.file);
+               logs_.remove(task.id, task.log_bytes > 0);
                if (task.durable) journal_->forget(task);
              }),
       queue_(config_->queue),
@@ -83,6 +96,7 @@ Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Con
               [this] {
                 if (monitor_ != nullptr) monitor_->nudge();
               }),
+      called_breakers_(config_->circuit_breakers),
       pump_timer_(loop, [this] { pump(); }),
       housekeeping_timer_(loop, [this] { housekeeping(); }),
       drain_timer_(loop, [this] { check_drained(); }) {
@@ -98,9 +112,15 @@ std::shared_ptr<const AgentConfig> Dispatcher::agent_of(const std::string& name)
 }
 
 Bytes Dispatcher::limit_of(const Task& task) const {
-  if (task.memory_limit) return *task.memory_limit;
+  const Bytes grown = task.grown_limit.value_or(Bytes{});  // a reload may have overtaken it
+  if (task.memory_limit) return std::max(*task.memory_limit, grown);
   const auto agent = agent_of(task.agent);
-  return agent == nullptr ? Bytes{} : memory_limit_of(*agent, *config_);
+  return agent == nullptr ? grown : std::max(memory_limit_of(*agent, *config_), grown);
+}
+
+WantedWorker Dispatcher::wanted_worker(const Task& task) const {
+  const auto agent = agent_of(task.agent);
+  return {task.agent, limit_of(task), agent == nullptr ? 0 : most_workers(*agent)};
 }
 
 void Dispatcher::configure(std::shared_ptr<const Config> config) {
@@ -108,6 +128,9 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   const auto change = compare(*before, *config_);
   agents_ = agents_of(*config_);
   std::erase_if(breakers_, [this](const auto& entry) { return !agents_.contains(entry.first); });
+  for (const auto& [name, agent] : before->agents) {
+    if (!agents_.contains(name)) agent_metrics_.forget(name);
+  }
   queue_.set_limits(config_->queue);
   governor_.configure(config_->memory.thresholds);
   count_payload(0);
@@ -117,10 +140,11 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   // ones.
   for (const std::string& path : change.live) {
     if (path.starts_with("agents.")) pool_.retire(path.substr(7));
+    if (path.starts_with("agents.")) tools_.erase(path.substr(7));
     if (path.starts_with("exec.")) pool_.retire(std::string(command_agent));
     if (path.starts_with("circuit_breakers")) {  // they begin anew under the new rules
       breakers_.clear();
-      called_breakers_.clear();
+      called_breakers_.start_anew(config_->circuit_breakers);
     }
   }
   for (const auto& [name, agent] : agents_) {  // also where only the common limits have changed
@@ -172,6 +196,35 @@ std::optional<Refusal> Dispatcher::refusal(Priority priority) const {
   return {};
 }
 
+std::optional<Refusal> Dispatcher::no_place(const QueuedTask& waiting) const {
+  const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
+  const auto* full = std::get_if<TaskQueue::Full>(&admission);
+  if (full == nullptr) return {};
+  const auto& limits = queue_.limits();
+  if (full->level) {
+    const std::size_t limit = limits.per_level[static_cast<std::size_t>(*full->level)];
+    return Refusal{Refusal::Code::queue_full, "the queue holds its limit of " + std::to_string(limit) + " " +
+                                                  std::string(to_string(*full->level)) + " tasks"};
+  }
+  return Refusal{Refusal::Code::queue_full, "the queue is full (" + std::to_string(queue_.depth()) + " of " +
+                                                std::to_string(limits.max_depth) + ")"};
+}
+
+std::optional<Refusal> Dispatcher::unready() const {
+  constexpr Priority usual = Priority::normal;
+  if (auto refused = refusal(usual)) return refused;
+  const bool needs_disk = std::ranges::any_of(
+      agents_, [](const auto& named) { return named.second->durability == Durability::full; });
+  if (needs_disk && journal_ != nullptr && !journal_->trouble().empty())
+    return cannot_keep(journal_->trouble());
+  auto full = no_place({"", "", usual});
+  if (!full) return {};
+  Turns::Line line = line_for(usual);
+  line.free = 0;
+  full->retry_after = turns_.expected(line, usual, loop_.now());
+  return full;
+}
+
 std::optional<Refusal> Dispatcher::objection_to(const Submission& submission, Priority priority) const {
   const auto agent = agent_of(submission.agent);
   if (agent == nullptr) {
@@ -188,17 +241,11 @@ std::optional<Refusal> Dispatcher::objection_to(const Submission& submission, Pr
     return cannot_keep("payloads of tasks that have not ended take up store.max_spool, " +
                        to_string(config_->store.max_spool));
   }
-  const QueuedTask waiting{"", submission.agent, priority};
-  const auto admission = queue_.admits(waiting, governor_.skips_heartbeats());
-  if (const auto* full = std::get_if<TaskQueue::Full>(&admission)) {
-    const auto& limits = queue_.limits();
-    const std::string what =
-        full->level ? "the queue holds its limit of " +
-                          std::to_string(limits.per_level[static_cast<std::size_t>(*full->level)]) + " " +
-                          std::string(to_string(*full->level)) + " tasks"
-                    : "the queue is full (" + std::to_string(queue_.depth()) + " of " +
-                          std::to_string(limits.max_depth) + ")";
-    return Refusal{Refusal::Code::queue_full, what};
+  if (auto full = no_place({"", submission.agent, priority})) return full;
+  if (const Duration wait = open_for(agent->name); wait.count() > 0 && agent->on_open == OnOpen::reject) {
+    return Refusal{Refusal::Code::circuit_open,
+                   "agent '" + agent->name + "' keeps failing; its circuit is open",
+                   std::chrono::ceil<std::chrono::seconds>(wait)};
   }
   return {};
 }
@@ -272,17 +319,7 @@ void Dispatcher::submit(Submission submission, Answer answer) {
   const auto agent = agent_of(submission.agent);
   const auto command = command_of(submission, *agent);
   if (!command) return refused(command.error());
-  const auto breaker = breakers_.try_emplace(agent->name, config_->circuit_breakers).first;
-  const auto pass = breaker->second.acquire(loop_.now());
-  if (pass.change) {
-    events_.emit("", BreakerChanged{agent->name, to_string(pass.change->from), to_string(pass.change->to)});
-  }
-  if (!pass.allowed && config_->flags.circuit_breakers && agent->name != command_agent) {
-    const auto wait = std::chrono::ceil<std::chrono::seconds>(pass.retry_after);
-    return refused({Refusal::Code::circuit_open,
-                    "agent '" + agent->name + "' keeps failing; its circuit is open",
-                    std::max(wait, std::chrono::seconds(1))});
-  }
+  if (const auto wrong = wrong_call(submission, *agent)) return refused(*wrong);
   if (governor_.refuses_work()) events_.emit("", Withheld{"reject", {}, governor_.pressure().ratio()});
 
   Task fresh;
@@ -300,15 +337,20 @@ void Dispatcher::submit(Submission submission, Answer answer) {
   fresh.durable = journal_ != nullptr && agent->durability == Durability::full;
   if (!fresh.payload_file.path.empty()) count_payload(fresh.payload_file.bytes);
   Task& task = tasks_.add(std::move(fresh), loop_.wall_now());
-  const auto admission = queue_.push({task.id, task.agent, task.priority}, governor_.skips_heartbeats());
+  if (agent->on_open == OnOpen::reject) ask_breaker(task);  // or many would be taken for the one probe
+  const auto admission = queue_.push(queued(task), governor_.skips_heartbeats());
   const auto* place = std::get_if<TaskQueue::Accepted>(&admission);
-  accept(task, place == nullptr ? std::vector<std::string>() : place->evicted, std::move(answer));
+  auto evicted = place == nullptr ? std::vector<std::string>() : place->evicted;
+  record_submitted(task, evicted);
+  accept(task, std::move(evicted), std::move(answer));
 }
 
 void Dispatcher::submit(std::vector<Submission> batch, const BatchAnswer& answer) {
+  // One for all: it knows of every place of the batch, and each task holds on to it.
+  const auto shared = std::make_shared<const BatchAnswer>(answer);
   const auto submit_all = [&] {
     for (std::size_t at = 0; at < batch.size(); ++at)
-      submit(std::move(batch[at]), [answer, at](const auto& task) { answer(at, task); });
+      submit(std::move(batch[at]), [shared, at](const auto& task) { (*shared)(at, task); });
   };
   if (journal_ == nullptr) return submit_all();
   journal_->in_one_commit(submit_all);
@@ -330,6 +372,7 @@ void Dispatcher::submit_again(const Task& known, const Submission& submission, A
 }
 
 void Dispatcher::refuse(const Submission& submission, Priority priority, const Refusal& refusal) {
+  record(RefusedSeen{loop_.now(), submission.agent, priority, to_string(refusal.code)});
   events_.emit("", TaskRejected{submission.agent, priority, to_string(refusal.code), refusal.message});
 }
 
@@ -373,12 +416,15 @@ bool Dispatcher::start_next() {
   waits_for_room_ = false;
   if (is_draining() || (queue_.depth() == 0 && queue_.returned() == 0)) return false;
   Look look{.workers = pool_.views(), .most_workers = worker_limit()};
-  const QueuedTask* next =
-      queue_.find_first([&](const QueuedTask& waiting) { return starts_now(waiting, look); });
-  if (next != nullptr) {
+  // Ends at one behind which nobody may start, too: a look through all of a long queue at each submission
+  // would cost more than all else.
+  const bool found = queue_.find_first([&](const QueuedTask& waiting) {
+    return starts_now(waiting, look) || look.closed;
+  }) != nullptr;
+  if (found && !look.closed) {
     for (Task* task : look.passed) task->passes += 1;
     const auto* answer = std::get_if<StartTask>(&look.admission);
-    start(QueuedTask(*next), look.placement, answer != nullptr && !answer->fits);
+    start(*look.task, look, answer != nullptr && !answer->fits);
     return true;
   }
   const auto* room = std::get_if<MakeRoom>(&look.admission);
@@ -393,9 +439,12 @@ bool Dispatcher::start_next() {
 // Strict priority: once a task has to wait for a worker or for room, none behind it may take one.
 bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
   if (!look.passed.empty() && waiting.priority != look.passed.front()->priority) look.closed = true;
-  if (look.closed || !may_start(waiting)) return false;
-  Task& task = *tasks_.find(waiting.task_id);
-  look.placement = place({waiting.agent, limit_of(task)}, look.workers, look.most_workers);
+  if (look.closed) return false;
+  Task& task = *waiting.task;
+  look.task = &task;
+  if (!may_start(task)) return false;
+  look.placement = place(wanted_worker(task), look.workers, look.most_workers);
+  if (std::holds_alternative<WaitForOwn>(look.placement)) return false;
   const TimePoint now = loop_.now();
   const bool is_there = std::holds_alternative<UseWorker>(look.placement);
   if (const TimePoint ready = pool_.ready_at(waiting.agent, now); !is_there && ready > now) {
@@ -410,17 +459,16 @@ bool Dispatcher::starts_now(const QueuedTask& waiting, Look& look) {
   return !look.closed;
 }
 
-bool Dispatcher::may_start(const QueuedTask& waiting) {
-  if (outranked_by_suspended(waiting.priority)) return false;
+bool Dispatcher::may_start(Task& task) {
+  if (!task.accepted) return false;  // first: many may be on their way to the disk
+  if (outranked_by_suspended(task.priority) || is_held_back(task)) return false;
   const bool anything_running = !runs_.empty();
-  Task& task = *tasks_.find(waiting.task_id);
-  if (!task.accepted) return false;
   if (anything_running && task.not_before > loop_.now()) {
     arm_pump(task.not_before);
     return false;
   }
-  if (governor_.allows_start(waiting.priority, anything_running)) return true;
-  if (waiting.priority == Priority::heartbeat && governor_.skips_heartbeats()) {
+  if (governor_.allows_start(task.priority, anything_running)) return true;
+  if (task.priority == Priority::heartbeat && governor_.skips_heartbeats()) {
     skip_heartbeat(task);
   }
   return !config_->flags.memory_governance;
@@ -430,6 +478,7 @@ void Dispatcher::skip_heartbeat(Task& task) {
   if (task.skip_counted) return;
   task.skip_counted = true;
   const double ratio = governor_.pressure().ratio();
+  record(SkippedSeen{loop_.now(), task.id});
   if (config_->flags.memory_governance) {
     events_.emit(task.id, HeartbeatSkipped{task, ratio});
   } else {
@@ -437,16 +486,16 @@ void Dispatcher::skip_heartbeat(Task& task) {
   }
 }
 
-void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bool alone) {
-  Task& task = *tasks_.find(waiting.task_id);
+void Dispatcher::start(Task& task, const Look& look, bool alone) {
   const auto agent = agent_of(task.agent);
   if (agent == nullptr) {
     queue_.remove(task.id);
     return end_waiting(task, TaskState::failed, FailReason::spawn_failed,
                        "agent '" + task.agent + "' is no longer in the configuration");
   }
+  const Bytes committed = recorder_ != nullptr ? committed_with(task, look.placement) : Bytes{};
   Worker* worker = nullptr;
-  if (const auto* use = std::get_if<UseWorker>(&placement)) {
+  if (const auto* use = std::get_if<UseWorker>(&look.placement)) {
     worker = pool_.find(use->worker_id);
   } else {
     const Bytes limit = limit_of(task);
@@ -471,10 +520,12 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
     if (monitor_ != nullptr) monitor_->nudge();
   }
   queue_.remove(task.id);
+  record(BegunSeen{loop_.now(), task.id, task.priority, committed, alone});
   worker->take_slot(task.id);
   const int given = worker->tasks_done() + static_cast<int>(worker->tasks().size());
   if (!config_->flags.worker_pool || (agent->max_tasks > 0 && given >= agent->max_tasks)) worker->retire();
   const bool let_in = governor_.pressure().is_over(Threshold::preempt);
+  ask_breaker(task);
   runs_.emplace(task.id, Run{.task = task,
                              .worker = worker,
                              .agent = agent,
@@ -482,6 +533,7 @@ void Dispatcher::start(const QueuedTask& waiting, const Placement& placement, bo
                              .let_in = let_in,
                              .alone = alone,
                              .footprint = footprint_of(task),
+                             .learned = is_learned(task),
                              .found = worker->memory()});
   if (worker->state() == Worker::State::serving) begin(runs_.at(task.id));
 }
@@ -508,6 +560,11 @@ AgentFigures Dispatcher::figures(const std::string& agent) const {
   figures.running = static_cast<std::uint64_t>(
       std::ranges::count_if(runs_, [&](const auto& entry) { return entry.second.task.agent == agent; }));
   return figures;
+}
+
+std::span<const Tool> Dispatcher::tools_of(const std::string& agent) const {
+  const auto found = tools_.find(agent);
+  return found == tools_.end() ? std::span<const Tool>() : found->second;
 }
 
 Monitor::Activity Dispatcher::activity() const {

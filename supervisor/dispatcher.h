@@ -8,15 +8,19 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "config/config.h"
 #include "governance/admission.h"
+#include "governance/agent_metrics.h"
+#include "governance/breaker_table.h"
 #include "governance/circuit_breaker.h"
 #include "governance/footprint.h"
 #include "governance/governor.h"
+#include "governance/leak_watch.h"
 #include "governance/suspension.h"
 #include "governance/task_queue.h"
 #include "governance/verdict.h"
@@ -24,9 +28,11 @@
 #include "supervisor/events.h"
 #include "supervisor/memory_curve.h"
 #include "supervisor/monitor.h"
+#include "supervisor/recorder.h"
 #include "supervisor/store/footprint_file.h"
 #include "supervisor/store/journal.h"
 #include "supervisor/store/spool.h"
+#include "supervisor/store/task_logs.h"
 #include "supervisor/store/task_table.h"
 #include "supervisor/workers/fill_command.h"
 #include "supervisor/workers/grants.h"
@@ -67,18 +73,24 @@ enum class CancelAnswer : unsigned char { accepted, already_finished, not_found 
 struct AgentFigures {
   std::uint64_t completed = 0;
   std::uint64_t failed = 0;
+  std::map<FailReason, std::uint64_t> failures = {};  // what those failed of
+  std::uint64_t cancelled = 0;
+  std::uint64_t evicted = 0;
   std::uint64_t running = 0;
 };
 
 class Dispatcher : public WorkerListener {
  public:
   Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Controller& controller, Events& events,
-             PoolSettings pool, std::string spool_directory);
+             PoolSettings pool, std::string spool_directory, std::string log_directory);
   ~Dispatcher() override;
 
   /// The monitor is made after the dispatcher (it asks it for `activity`) and is told of changes through
   /// this.
   void attach(Monitor& monitor) { monitor_ = &monitor; }
+
+  /// All that policies see and decide from now on is told to it. Before `keep_tasks`.
+  void record(Recorder& recorder) { recorder_ = &recorder; }
 
   using Answer = std::function<void(std::expected<const Task*, Refusal>)>;
   /// Answers once the task is accepted for good, which is at once where nothing has to be written down.
@@ -103,6 +115,8 @@ class Dispatcher : public WorkerListener {
   /// again: every caller is answered, with the same statistics, and a shorter limit hurries. `done` gets them
   /// when all workers are gone.
   void drain(Duration limit, std::function<void(const DrainStatistics&)> done);
+  /// Called once, when everybody who asked for the drain has been told.
+  void on_drained(std::function<void()> callback) { on_drained_ = std::move(callback); }
   /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
   void kill_workers() { pool_.kill_all(); }
   /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
@@ -125,14 +139,18 @@ class Dispatcher : public WorkerListener {
 
   // What others look at.
   const TaskTable& tasks() const { return tasks_; }
+  TaskLogs& logs() { return logs_; }
   const TaskQueue& queue() const { return queue_; }
   const Governor& governor() const { return governor_; }
+  const TimeToAct& time_to_act() const { return time_to_act_; }
   const Pool& pool() const { return pool_; }
   const Config& config() const { return *config_; }
   const std::map<std::string, CircuitBreaker>& breakers() const { return breakers_; }
-  /// Of what agents call, by the names they give: at most `max_called_breakers`.
-  const std::map<std::string, CircuitBreaker>& called_breakers() const { return called_breakers_; }
-  static constexpr std::size_t max_called_breakers = 256;
+  /// Of what agents call, by the names they give.
+  const std::map<std::string, CircuitBreaker>& called_breakers() const { return called_breakers_.all(); }
+  /// How long a waiting task is held back for now because its agent keeps failing; 0: it is not.
+  Duration held_back_for(const Task& task) const;
+  const LeakVerdict& own_leak() const { return own_leak_.verdict(); }
   const DrainStatistics& drain_statistics() const { return drain_statistics_; }
   std::vector<UsedAt> memory_curve() const { return curve_.points(); }
   const Footprints& footprints() const { return footprints_; }
@@ -150,6 +168,8 @@ class Dispatcher : public WorkerListener {
   /// Workers that stand still, and how far they are paged out.
   const std::vector<Suspended>& suspended() const { return suspended_; }
   AgentFigures figures(const std::string& agent) const;
+  /// What agents tell of themselves, by agent.
+  const std::map<std::string, AgentMetrics::OfAgent>& agent_metrics() const { return agent_metrics_.all(); }
   /// What a running task has brought so far of its result, in this attempt: in memory or in a file that
   /// grows.
   struct PartialResult {
@@ -160,8 +180,12 @@ class Dispatcher : public WorkerListener {
   /// Where a large result of the present attempt is kept: another attempt has another name.
   std::string result_file(const Task& task) const;
   Monitor::Activity activity() const;
+  /// What the server of an mcp agent offers; empty until it was started for the first time.
+  std::span<const Tool> tools_of(const std::string& agent) const;
   /// Whether new work is taken right now, and if not why.
   std::optional<Refusal> refusal(Priority priority = Priority::normal) const;
+  /// Why a task of normal priority would be refused now, whatever its agent and its payload.
+  std::optional<Refusal> unready() const;
   /// Calls back whenever the log of a task has grown or the task has ended.
   void on_log(std::function<void(const Task&)> callback) { on_log_ = std::move(callback); }
   /// Pieces of log and result of noise, for metrics.
@@ -204,6 +228,7 @@ class Dispatcher : public WorkerListener {
     bool spared = false;    // governance is off: it would have been killed, and is said so once for a while
     bool alone = false;     // it did not fit, and was let in because nothing else ran
     Bytes footprint = {};   // that it was let in with
+    bool learned = false;   // … which is what tasks like it used
     Bytes found = {};       // that its worker held already: a warm one keeps memory of earlier tasks
     bool declined = false;  // it may run once only and did not answer PREEMPT
     std::optional<TimePoint> back_by = {};  // its memory is expected by then
@@ -228,13 +253,15 @@ class Dispatcher : public WorkerListener {
     bool retryable = true;
     std::optional<int> exit_code = {};
     std::optional<int> signal = {};
+    Bytes cap = {};  // that it died of, if it did
   };
 
   /// One look through the queue for the next task to start.
   struct Look {
     std::vector<WorkerView> workers;
     int most_workers;
-    Placement placement = WaitForWorker{};  // of the task last looked at
+    Task* task = nullptr;                   // last looked at,
+    Placement placement = WaitForWorker{};  // its place
     Admission admission = WaitForRoom{};    // and what it is told
     Task* asks = nullptr;                   // it is told that room can be made for it,
     std::string worker = {};                // in this worker, or in a new one
@@ -256,11 +283,12 @@ class Dispatcher : public WorkerListener {
   };
 
   // dispatcher.cc: the side of the queue
+  static QueuedTask queued(Task& task) { return {task.id, task.agent, task.priority, &task}; }
   void pump();
   bool start_next();
   bool starts_now(const QueuedTask& waiting, Look& look);
-  bool may_start(const QueuedTask& waiting);
-  void start(const QueuedTask& waiting, const Placement& placement, bool alone);
+  bool may_start(Task& task);
+  void start(Task& task, const Look& look, bool alone);
   void begin(Run& run);
   Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
   void deliver(Run& run);
@@ -272,6 +300,7 @@ class Dispatcher : public WorkerListener {
   void submit_again(const Task& known, const Submission& submission, Answer answer);
   void count_payload(std::int64_t bytes);
   static Refusal cannot_keep(const std::string& why);
+  std::optional<Refusal> no_place(const QueuedTask& waiting) const;
   std::optional<Refusal> objection_to(const Submission& submission, Priority priority) const;
   std::expected<void, Refusal> check(const Submission& submission, Priority priority);
   std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
@@ -279,13 +308,17 @@ class Dispatcher : public WorkerListener {
   void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
   std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
   Bytes limit_of(const Task& task) const;
+  WantedWorker wanted_worker(const Task& task) const;
+  Bytes largest_cap() const;
   Turns::Line line_for(Priority priority) const;
 
   // admitting.cc: what fits
   void learn_footprint(const Task& task);
+  bool is_learned(const Task& task) const;
   std::optional<Bytes> guessed_footprint() const;
   Bytes budget() const;
   WorkerLoad load_of(const Worker& worker) const;
+  WorkerLoad load_of(const Worker& worker, std::span<const Run* const> runs) const;  // with its runs
   std::vector<Candidate> outranked(std::string_view worker) const;
   std::vector<WorkerLoad> loads() const;
   RoomQuestion room_question(const Task& task, std::string_view worker,
@@ -295,6 +328,7 @@ class Dispatcher : public WorkerListener {
   void make_room(const Look& look, const MakeRoom& room);
   void keep_receipt(const Look& look, const MakeRoom& room);
   void withhold(Task& task, const Admission& answer);
+  Bytes committed_with(const Task& task, const Placement& placement) const;
 
   // governing.cc: the side of memory
   void end_lost_workers();
@@ -307,6 +341,8 @@ class Dispatcher : public WorkerListener {
   void note_rung(const char* name, std::optional<Bytes> freed = {}, std::optional<TimePoint> since = {});
   Situation situation(const MemorySnapshot& snapshot, std::span<const Candidate> running,
                       TimePoint now) const;
+  void note_growth(const MemorySnapshot& snapshot);
+  void note_foreseen(const Prediction& prediction, std::span<const Action> actions);
   bool kill_can_wait(const MemorySnapshot& snapshot);
   bool reclaim(Bytes cache);
   bool awaits_reclaim() const { return reclaiming_ && loop_.now() < reclaim_until_; }
@@ -315,8 +351,22 @@ class Dispatcher : public WorkerListener {
   void apply(const Action& action, const MemorySnapshot& snapshot);
   void govern(const std::string& task_id, Step step, double ratio);
 
+  // recording.cc: what is told to a recorder, where there is one
+  template <typename Record>
+  void record(const Record& what) {
+    if (recorder_ != nullptr) recorder_->note(what);
+  }
+  void record_reading(const MemorySnapshot& snapshot, const Situation& seen, TimePoint now,
+                      std::span<const Action> actions, bool put_off);
+  void record_submitted(const Task& task, std::span<const std::string> evicted);
+  void record_returned(const Task& task, std::string_view why);
+  void record_ended(const Task& task, TaskState state);
+
+  // leaking.cc
+  void look_for_leaks(const MemorySnapshot& snapshot);
+
   // suspending.cc: workers that stand still for a while
-  void mark_suspendable(std::vector<Candidate>& running, double ratio);
+  void mark_suspendable(std::vector<Candidate>& running);
   void suspend(Worker& worker, const std::string& correlation);
   void paged_out(std::uint64_t suspension);
   void resume(Worker& worker);
@@ -329,7 +379,6 @@ class Dispatcher : public WorkerListener {
   void on_deadline(const std::string& task_id);
   void stop_run(Run& run, Intent intent, std::string why);
   void next_stop_step(Run& run);
-  void on_breaker(Worker& worker, const BreakerRequest& request);
   void on_message(Run& run, Complete message);
   void on_message(Run& run, Failed message);
   void on_message(Run& run, Progress message);
@@ -341,13 +390,27 @@ class Dispatcher : public WorkerListener {
   void end_run(Run& run, Outcome outcome);
   void end_runs(const std::vector<std::string>& tasks, const WorkerEnd& end);
   void conclude(const std::string& task_id, const Outcome& outcome);
+  RunPolicy policy_of(const Run& run, const Outcome& outcome) const;
+  std::optional<Bytes> larger_cap(const Run& run, const Outcome& outcome) const;
+  void note_memory_death(Task& task, const Outcome& outcome);
   /// Puts down how long the decision that stopped it took to have its way.
   void note_reaction(Run& run);
   /// Tells of what became of a run that was stopped, under the decision that stopped it if there was one.
   void tell_of_stop(const Stop& stop, TaskEvent event);
-  void send_back(Run& run, std::string_view why);
+  void send_back(Run& run, TaskEvent::Kind kind, std::string_view why);
   void count_outcome(const Task& task);
   Run* find_run(Worker& worker, const std::string& task_id);
+  void add_to_log(Task& task, std::string_view text);
+  void log_written(const std::string& task_id, std::int64_t kept);
+
+  // breaking.cc: the side of the circuit breakers
+  CircuitBreaker& breaker_of(const std::string& agent);
+  Duration open_for(const std::string& agent) const;
+  bool is_held_back(const Task& task);
+  void ask_breaker(const Task& task);
+  void tell_breaker(const Task& task, const Verdict& verdict);
+  void give_probe_back(const Task& task);
+  void on_breaker(Worker& worker, const BreakerRequest& request);
 
   // keeping.cc: what has to outlive the supervisor, and the end of a task, which is told once it does
   void accept(Task& task, std::vector<std::string> evicted, Answer answer);
@@ -362,6 +425,7 @@ class Dispatcher : public WorkerListener {
 
   // drain.cc
   void check_drained();
+  bool is_writing();
 
   uv::Loop& loop_;
   std::shared_ptr<const Config> config_;
@@ -369,25 +433,29 @@ class Dispatcher : public WorkerListener {
   Controller& controller_;
   Events& events_;
   Monitor* monitor_ = nullptr;
+  Recorder* recorder_ = nullptr;
   std::string spool_directory_;
   std::int64_t payload_bytes_ = 0;  // in files, of tasks that have not ended
   Journal* journal_ = nullptr;
   std::map<std::string, std::vector<Answer>> unanswered_;  // by the task that is being accepted
-  std::size_t settling_ = 0;                               // tasks whose end is being written down
+  TaskLogs logs_;
+  std::size_t settling_ = 0;  // tasks whose end is being written down
   TaskTable tasks_;
   TaskQueue queue_;
   Governor governor_;
+  TimeToAct time_to_act_;
   Pool pool_;
   Grants grants_;
   MemoryCurve curve_;
+  LeakWatch own_leak_;
   std::vector<Rung> rungs_;  // taken since memory was last below the lowest threshold; the newest few
   Footprints footprints_;
   std::unique_ptr<FootprintFile> footprint_file_;
-  bool waits_for_room_ = false;  // a task does
-  TimePoint groups_looked_at_;   // whether they are all there
-  bool at_kill_ = false;         // the reading before this one was,
-  bool looks_again_ = false;     // and only for that nobody was killed
-  Bytes kill_line_;              // as it was then
+  bool waits_for_room_ = false;   // a task does
+  TimePoint groups_looked_at_;    // whether they are all there
+  bool at_kill_ = false;          // the reading before this one was
+  bool kill_is_put_off_ = false;  // what the last decision chose is killed if the next reading says so too
+  Bytes kill_line_;               // as it was then
   Bytes line_before_lowering_;
   TimePoint lowered_until_;  // so long those who have to give way for a lowered line are not killed
   Bytes stray_;              // what is charged to all workers and to none of them
@@ -399,11 +467,13 @@ class Dispatcher : public WorkerListener {
   TimePoint reclaim_again_;  // page cache that was not given back just now will not be in a moment
   ServiceTime service_time_;
   Spells memory_refusals_;
-  Turns turns_;  // of those who were refused
-  std::map<std::string, CircuitBreaker> breakers_;
-  std::map<std::string, CircuitBreaker> called_breakers_;  // of what agents call, by the names they give
-  std::map<std::string, Run> runs_;                        // by task id
+  Turns turns_;                                     // of those who were refused
+  std::map<std::string, CircuitBreaker> breakers_;  // by agent; who asks them are tasks
+  BreakerTable called_breakers_;                    // who asks these are workers
+  std::map<std::string, Run> runs_;                 // by task id
   std::map<std::string, AgentFigures> figures_;
+  AgentMetrics agent_metrics_;
+  std::map<std::string, std::vector<Tool>> tools_;  // of mcp agents, as their servers told last
   std::function<void(const Task&)> on_log_;
   uv::Timer pump_timer_;
   TimePoint pump_at_;    // when it is running
@@ -425,6 +495,7 @@ class Dispatcher : public WorkerListener {
   bool drained_ = false;        // and the statistics stay what they are
   DrainStatistics drain_statistics_;
   std::vector<std::function<void(const DrainStatistics&)>> drain_callbacks_;
+  std::function<void()> on_drained_;
   uv::Timer drain_timer_;
 };
 

@@ -24,6 +24,14 @@ void Dispatcher::drain(Duration limit, std::function<void(const DrainStatistics&
   check_drained();
 }
 
+/// Results, the journal, logs, what was learned: all that is worth waiting for when nothing runs any more.
+bool Dispatcher::is_writing() {
+  const bool journal = journal_ != nullptr && !journal_->is_settled() && journal_->trouble().empty();
+  const bool footprints = footprint_file_ != nullptr && !footprint_file_->is_settled();
+  if (footprints) footprint_file_->settle([this] { check_drained(); });
+  return !runs_.empty() || journal || footprints || !logs_.is_settled();
+}
+
 void Dispatcher::check_drained() {
   if (drained_) return;
   const TimePoint now = loop_.now();
@@ -43,16 +51,16 @@ void Dispatcher::check_drained() {
     drain_ran_out_ = true;
     stop_run(run->second, Intent::preempt, "drain");
   }
-  if (runs_.empty()) pool_.end_all(Duration(1000));
-  if (!runs_.empty() || !pool_.workers().empty()) return;
-  const bool writes = journal_ != nullptr && !journal_->is_settled() && journal_->trouble().empty();
-  if (writes && now < drain_until_ + last_writes) return drain_timer_.start(Duration(10));
-  if (footprint_file_ != nullptr && !footprint_file_->is_settled())
-    return footprint_file_->settle([this] { check_drained(); });
+  const bool all_over = std::ranges::all_of(runs_, [](const auto& entry) { return entry.second.finishing; });
+  if (all_over) pool_.end_all(Duration(1000));
+  if (!all_over || !pool_.workers().empty()) return;
+  // A disk may hang in the kernel. Whose result or end is not on it by then runs again, as after a kill.
+  if (is_writing() && now < drain_until_ + last_writes) return drain_timer_.start(Duration(10));
   drained_ = true;
   drain_statistics_.status = drain_ran_out_ && unfinished > 0 ? "timed_out" : "completed";
   events_.emit("drain", DrainEvent{true, drain_statistics_});
   for (const auto& done : std::exchange(drain_callbacks_, {})) done(drain_statistics_);
+  if (on_drained_) on_drained_();
 }
 
 }  // namespace kurultai

@@ -20,9 +20,7 @@ struct overloaded : Cases... {
   using Cases::operator()...;
 };
 
-std::string seconds(Duration duration) {
-  return fmt::format("{:.1f} s", std::chrono::duration<double>(duration).count());
-}
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // What agents and clients wrote goes into the log on one line and without control characters.
 std::string clean(std::string_view text) {
@@ -33,14 +31,21 @@ std::string clean(std::string_view text) {
   return line;
 }
 
-void log_task(const TaskEvent& event, const std::string& correlation) {
+/// All that happens to a task that does well: not to be put into words where nobody reads it.
+bool is_worth_a_warning(TaskEvent::Kind kind) {
+  return kind == TaskEvent::Kind::suspended || kind == TaskEvent::Kind::preempted ||
+         kind == TaskEvent::Kind::failed || kind == TaskEvent::Kind::evicted;
+}
+
+void log_task(const TaskEvent& event, std::string_view correlation) {
   const Task& task = event.task;
+  if (!is_worth_a_warning(event.kind) && !spdlog::should_log(spdlog::level::info)) return;
   switch (event.kind) {
     case TaskEvent::Kind::queued:
       return spdlog::info("task {} queued: {}, {}{}", task.id, task.agent, to_string(task.priority),
                           task.attempt > 1 ? fmt::format(", attempt {}", task.attempt) : "");
     case TaskEvent::Kind::started:
-      return spdlog::info("task {} started on {} after waiting {}", task.id, task.worker_id,
+      return spdlog::info("task {} started on {} after waiting {:.1f} s", task.id, task.worker_id,
                           seconds(task.waited));
     case TaskEvent::Kind::progress:
       return spdlog::debug("task {} at {:.0f} % {}", task.id, task.progress.value_or(0), clean(task.message));
@@ -54,10 +59,10 @@ void log_task(const TaskEvent& event, const std::string& correlation) {
                           event.why, to_string(event.reaction), task.agent, to_string(task.priority),
                           to_string(task.peak), task.preemptions, correlation);
     case TaskEvent::Kind::completed:
-      return spdlog::info("task {} completed in {}, peak {}", task.id, seconds(task.ran),
+      return spdlog::info("task {} completed in {:.1f} s, peak {}", task.id, seconds(task.ran),
                           to_string(task.peak));
     case TaskEvent::Kind::failed:
-      return spdlog::warn("task {} failed after {}: {}: {}", task.id, seconds(task.ran),
+      return spdlog::warn("task {} failed after {:.1f} s: {}: {}", task.id, seconds(task.ran),
                           to_string(task.error->reason), clean(task.error->message));
     case TaskEvent::Kind::cancelled:
       return spdlog::info("task {} cancelled: {}", task.id, clean(task.error->message));
@@ -123,6 +128,14 @@ void log_event(const Event& event) {
             spdlog::warn("worker {} of {} uses {}, over its warning of {} (cap {})", body.worker_id,
                          body.agent, to_string(body.used), to_string(body.warning), to_string(body.limit));
           },
+          [](const LeakSuspected& body) {
+            const std::string who = body.worker_id.empty()
+                                        ? "the supervisor"
+                                        : fmt::format("worker {} of {}", body.worker_id, body.agent);
+            spdlog::warn("{} seems to leak (CWE-401): {:.0f} MB an hour, {} now; {}, confidence {:.2f}", who,
+                         body.verdict.growth_per_hour / 1e6, to_string(body.used),
+                         to_string(body.verdict.level), body.verdict.confidence);
+          },
           [&](const ThresholdCrossed& body) {
             spdlog::warn("memory {} {}: {:.1f} % of {} [{}]",
                          body.direction == Direction::up ? "rose above" : "fell back below",
@@ -144,7 +157,7 @@ void log_event(const Event& event) {
                          statistics.duration_seconds);
           },
           [](const BreakerChanged& body) {
-            spdlog::warn("circuit breaker {}: {} -> {}", body.name, body.from, body.to);
+            spdlog::warn("circuit breaker of {} {}: {} -> {}", body.kind, body.name, body.from, body.to);
           },
           [&](const Withheld& body) {
             spdlog::warn("FF_MEMORY_GOVERNANCE is false: would {} {} at {:.1f} % [{}]", body.action,

@@ -18,7 +18,157 @@ struct overloaded : Cases... {
   using Cases::operator()...;
 };
 
-std::string_view name(TaskEvent::Kind kind) {
+std::string_view name(WorkerEvent::Kind kind) {
+  switch (kind) {
+    case WorkerEvent::Kind::spawned:
+      return "workerSpawned";
+    case WorkerEvent::Kind::ready:
+      return "workerReady";
+    case WorkerEvent::Kind::exited:
+      return "workerExited";
+  }
+  return "";
+}
+
+bool tells_more(const TaskEvent& body) {
+  return body.kind == TaskEvent::Kind::progress || body.kind == TaskEvent::Kind::preempted ||
+         (is_final(body.task.state) && body.task.error);
+}
+
+TaskEventFacts facts_of(const Event& event, const TaskEvent& body) {
+  const Task& task = body.task;
+  return {event.id,
+          event.time,
+          body.kind,
+          task.priority,
+          task.state,
+          task.attempt,
+          std::string(event.correlation_id == task.id ? std::string_view() : event.correlation_id),
+          task.id,
+          task.agent,
+          task.worker_id,
+          task.ran,
+          task.waited,
+          task.peak};
+}
+
+/// Most events are a task's: written without a tree of values, which cost as much as all else that a short
+/// task needs.
+LineWriter fields_of(const TaskEventFacts& facts) {
+  LineWriter out(name_of(facts.kind), 128);
+  out.whole("id", facts.id).text("time", to_rfc3339(facts.time));
+  out.text("correlationId", facts.correlation_id.empty() ? facts.task_id : facts.correlation_id);
+  out.text("taskId", facts.task_id).text("agent", facts.agent);
+  out.text("priority", to_string(facts.priority)).text("state", to_string(facts.state));
+  out.whole("attempt", facts.attempt);
+  if (!facts.worker_id.empty()) out.text("workerId", facts.worker_id);
+  if (!is_final(facts.state)) return out;
+  out.whole("runMs", facts.ran.count()).whole("waitMs", facts.waited.count());
+  out.whole("peakMemoryBytes", facts.peak.count);
+  return out;
+}
+
+std::string text_of(const Event& event, const TaskEvent& body) {
+  const Task& task = body.task;
+  LineWriter out = fields_of(facts_of(event, body));
+  if (body.kind == TaskEvent::Kind::progress) {
+    out.real("percent", task.progress.value_or(0));
+    if (!task.message.empty()) out.text("message", task.message);
+  }
+  if (body.kind == TaskEvent::Kind::preempted) {
+    out.whole("preemptions", task.preemptions).text("reason", body.why);
+    out.whole("reactionMs", body.reaction.count());
+    if (!body.chosen_by.empty()) out.text("chosenBy", body.chosen_by);
+  }
+  if (is_final(task.state) && task.error) {
+    LineWriter error(task.error->message.size());
+    error.text("reason", to_string(task.error->reason)).text("message", task.error->message);
+    out.raw("error", error.object());
+  }
+  return out.object();
+}
+
+json fields_of(const WorkerEvent& event) {
+  json object = {{"workerId", event.worker_id}, {"agent", event.agent}, {"pid", event.pid}};
+  if (event.kind == WorkerEvent::Kind::exited) {
+    object["reason"] = event.reason;
+    object["message"] = event.message;
+    object["peakMemoryBytes"] = event.peak.count;
+  }
+  return object;
+}
+
+json fields_of(const DrainStatistics& statistics) {
+  return {{"status", statistics.status},
+          {"initial", statistics.initial},
+          {"completed", statistics.completed},
+          {"remaining", statistics.remaining},
+          {"durationSeconds", statistics.duration_seconds}};
+}
+
+json fields_of(const EventBody& body) {
+  return std::visit(
+      overloaded{
+          [](const Withheld& event) {
+            json object = {{"action", event.action}, {"ratio", event.ratio}};
+            if (!event.task_id.empty()) object["taskId"] = event.task_id;
+            return object;
+          },
+          [](const TaskEvent&) { return json::object(); },  // see text_of
+          [](const WorkerEvent& event) { return fields_of(event); },
+          [](const TaskRejected& event) {
+            return json{{"agent", event.agent},
+                        {"priority", to_string(event.priority)},
+                        {"code", event.code},
+                        {"message", event.message}};
+          },
+          [](const HeartbeatSkipped& event) {
+            return json{{"taskId", event.task.id}, {"agent", event.task.agent}, {"ratio", event.ratio}};
+          },
+          [](const MemoryWarning& event) {
+            return json{{"workerId", event.worker_id},
+                        {"agent", event.agent},
+                        {"usedBytes", event.used.count},
+                        {"warningBytes", event.warning.count},
+                        {"limitBytes", event.limit.count}};
+          },
+          [](const LeakSuspected& event) {
+            const LeakVerdict& verdict = event.verdict;
+            json object = {{"level", to_string(verdict.level)},
+                           {"usedBytes", event.used.count},
+                           {"growthBytesPerHour", std::llround(verdict.growth_per_hour)},
+                           {"confidence", verdict.confidence},
+                           {"weakness", "CWE-401"}};  // missing release of memory after effective lifetime
+            if (verdict.seconds_to_cap) object["secondsToCap"] = std::llround(*verdict.seconds_to_cap);
+            if (event.worker_id.empty()) return object;
+            object["workerId"] = event.worker_id;
+            object["agent"] = event.agent;
+            return object;
+          },
+          [](const ThresholdCrossed& event) {
+            return json{{"threshold", to_string(event.threshold)},
+                        {"direction", event.direction == Direction::up ? "up" : "down"},
+                        {"ratio", event.ratio}};
+          },
+          [](const OrphanSwept& event) {
+            json object = {{"workerId", event.worker_id}, {"count", event.count}};
+            if (!event.task_id.empty()) object["taskId"] = event.task_id;
+            return object;
+          },
+          [](const ConfigReloaded& event) {
+            return json{{"live", event.live}, {"needsRestart", event.needs_restart}};
+          },
+          [](const DrainEvent& event) { return fields_of(event.statistics); },
+          [](const BreakerChanged& event) {
+            return json{{"kind", event.kind}, {"name", event.name}, {"from", event.from}, {"to", event.to}};
+          },
+      },
+      body);
+}
+
+}  // namespace
+
+std::string_view name_of(TaskEvent::Kind kind) {
   switch (kind) {
     case TaskEvent::Kind::queued:
       return "taskQueued";
@@ -44,125 +194,16 @@ std::string_view name(TaskEvent::Kind kind) {
   return "";
 }
 
-std::string_view name(WorkerEvent::Kind kind) {
-  switch (kind) {
-    case WorkerEvent::Kind::spawned:
-      return "workerSpawned";
-    case WorkerEvent::Kind::ready:
-      return "workerReady";
-    case WorkerEvent::Kind::exited:
-      return "workerExited";
-  }
-  return "";
-}
-
-/// Most events are a task's: written without a tree of values, which cost as much as all else that a short
-/// task needs.
-std::string text_of(const Event& event, const TaskEvent& body) {
-  const Task& task = body.task;
-  LineWriter out(name(body.kind));
-  out.whole("id", event.id).text("time", to_rfc3339(event.time));
-  out.text("correlationId", event.correlation_id).text("taskId", task.id).text("agent", task.agent);
-  out.text("priority", to_string(task.priority)).text("state", to_string(task.state));
-  out.whole("attempt", task.attempt);
-  if (!task.worker_id.empty()) out.text("workerId", task.worker_id);
-  if (body.kind == TaskEvent::Kind::progress) {
-    out.real("percent", task.progress.value_or(0));
-    if (!task.message.empty()) out.text("message", task.message);
-  }
-  if (body.kind == TaskEvent::Kind::preempted) {
-    out.whole("preemptions", task.preemptions).text("reason", body.why);
-    out.whole("reactionMs", body.reaction.count());
-    if (!body.chosen_by.empty()) out.text("chosenBy", body.chosen_by);
-  }
-  if (is_final(task.state)) {
-    out.whole("runMs", task.ran.count()).whole("waitMs", task.waited.count());
-    out.whole("peakMemoryBytes", task.peak.count);
-    if (task.error) {
-      LineWriter error(task.error->message.size());
-      error.text("reason", to_string(task.error->reason)).text("message", task.error->message);
-      out.raw("error", error.object());
-    }
-  }
-  return out.object();
-}
-
-json fields_of(const WorkerEvent& event) {
-  json object = {{"workerId", event.worker_id}, {"agent", event.agent}, {"pid", event.pid}};
-  if (event.kind == WorkerEvent::Kind::exited) {
-    object["reason"] = event.reason;
-    object["message"] = event.message;
-    object["peakMemoryBytes"] = event.peak.count;
-  }
-  return object;
-}
-
-json fields_of(const DrainStatistics& statistics) {
-  return {{"status", statistics.status},
-          {"initial", statistics.initial},
-          {"completed", statistics.completed},
-          {"remaining", statistics.remaining},
-          {"durationSeconds", statistics.duration_seconds}};
-}
-
-json fields_of(const EventBody& body) {
-  return std::visit(overloaded{
-                        [](const Withheld& event) {
-                          json object = {{"action", event.action}, {"ratio", event.ratio}};
-                          if (!event.task_id.empty()) object["taskId"] = event.task_id;
-                          return object;
-                        },
-                        [](const TaskEvent&) { return json::object(); },  // see text_of
-                        [](const WorkerEvent& event) { return fields_of(event); },
-                        [](const TaskRejected& event) {
-                          return json{{"agent", event.agent},
-                                      {"priority", to_string(event.priority)},
-                                      {"code", event.code},
-                                      {"message", event.message}};
-                        },
-                        [](const HeartbeatSkipped& event) {
-                          return json{
-                              {"taskId", event.task.id}, {"agent", event.task.agent}, {"ratio", event.ratio}};
-                        },
-                        [](const MemoryWarning& event) {
-                          return json{{"workerId", event.worker_id},
-                                      {"agent", event.agent},
-                                      {"usedBytes", event.used.count},
-                                      {"warningBytes", event.warning.count},
-                                      {"limitBytes", event.limit.count}};
-                        },
-                        [](const ThresholdCrossed& event) {
-                          return json{{"threshold", to_string(event.threshold)},
-                                      {"direction", event.direction == Direction::up ? "up" : "down"},
-                                      {"ratio", event.ratio}};
-                        },
-                        [](const OrphanSwept& event) {
-                          json object = {{"workerId", event.worker_id}, {"count", event.count}};
-                          if (!event.task_id.empty()) object["taskId"] = event.task_id;
-                          return object;
-                        },
-                        [](const ConfigReloaded& event) {
-                          return json{{"live", event.live}, {"needsRestart", event.needs_restart}};
-                        },
-                        [](const DrainEvent& event) { return fields_of(event.statistics); },
-                        [](const BreakerChanged& event) {
-                          return json{{"name", event.name}, {"from", event.from}, {"to", event.to}};
-                        },
-                    },
-                    body);
-}
-
-}  // namespace
-
 std::string_view name_of(const Event& event) {
   return std::visit(
       overloaded{
           [](const Withheld&) { return std::string_view("governanceWithheld"); },
-          [](const TaskEvent& body) { return name(body.kind); },
+          [](const TaskEvent& body) { return name_of(body.kind); },
           [](const WorkerEvent& body) { return name(body.kind); },
           [](const TaskRejected&) { return std::string_view("taskRejected"); },
           [](const HeartbeatSkipped&) { return std::string_view("heartbeatSkipped"); },
           [](const MemoryWarning&) { return std::string_view("memoryWarning"); },
+          [](const LeakSuspected&) { return std::string_view("leakSuspected"); },
           [](const ThresholdCrossed&) { return std::string_view("thresholdCrossed"); },
           [](const OrphanSwept&) { return std::string_view("orphanSwept"); },
           [](const ConfigReloaded&) { return std::string_view("configReloaded"); },
@@ -189,6 +230,14 @@ std::string to_json(const Event& event) {
   return to_text(object);
 }
 
+std::string to_json(const TaskEventFacts& facts) { return fields_of(facts).object(); }
+
+std::optional<TaskEventFacts> facts_of(const Event& event) {
+  const auto* about = std::get_if<TaskEvent>(&event.body);
+  if (about == nullptr || tells_more(*about)) return std::nullopt;
+  return facts_of(event, *about);
+}
+
 std::string to_json(const DrainStatistics& statistics) { return to_text(fields_of(statistics)); }
 
 std::uint64_t first_event_id(WallTime start) {
@@ -196,8 +245,8 @@ std::uint64_t first_event_id(WallTime start) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(since, 0)) * 1000 + 1;
 }
 
-void Events::emit(std::string correlation_id, EventBody body) {
-  const Event event{++last_id_, clock_(), std::move(correlation_id), std::move(body)};
+void Events::emit(std::string_view correlation_id, EventBody body) {
+  const Event event{++last_id_, clock_(), correlation_id, std::move(body)};
   for (const Sink& sink : sinks_) sink(event);
 }
 

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "governance/leak_verdict.h"
 #include "governance/pressure.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
@@ -64,6 +66,12 @@ struct MemoryWarning {
   std::string_view agent;
   Bytes used, warning, limit;
 };
+struct LeakSuspected {
+  std::string_view worker_id;  // empty: the supervisor itself
+  std::string_view agent;
+  Bytes used;
+  const LeakVerdict& verdict;
+};
 struct ThresholdCrossed {
   Threshold threshold;
   Direction direction;
@@ -91,6 +99,7 @@ struct DrainEvent {
   const DrainStatistics& statistics;
 };
 struct BreakerChanged {
+  std::string_view kind;  // agent, or called: what agents call
   std::string_view name;
   std::string_view from, to;
 };
@@ -104,21 +113,39 @@ struct Withheld {
 
 using EventBody =
     std::variant<Withheld, TaskEvent, TaskRejected, HeartbeatSkipped, WorkerEvent, MemoryWarning,
-                 ThresholdCrossed, OrphanSwept, ConfigReloaded, DrainEvent, BreakerChanged>;
+                 LeakSuspected, ThresholdCrossed, OrphanSwept, ConfigReloaded, DrainEvent, BreakerChanged>;
 
 struct Event {
   std::uint64_t id;  // without gaps in a run of the supervisor
   WallTime time;
-  std::string correlation_id;
+  std::string_view correlation_id;
   EventBody body;
 };
 
+/// What most events of tasks tell, and no more than that; taken from the task while it is as they found it.
+struct TaskEventFacts {
+  std::uint64_t id;
+  WallTime time;
+  TaskEvent::Kind kind;
+  Priority priority;
+  TaskState state;
+  int attempt;
+  std::string correlation_id;  // empty: the task's own
+  std::string task_id, agent, worker_id;
+  Duration ran, waited;
+  Bytes peak;
+};
+/// Of an event that tells more: none.
+std::optional<TaskEventFacts> facts_of(const Event& event);
+
 /// The contract's name: workerSpawned, taskQueued …
 std::string_view name_of(const Event& event);
+std::string_view name_of(TaskEvent::Kind kind);
 /// The task it is about; empty if none.
 std::string_view task_of(const Event& event);
 /// The contract's JSON object.
 std::string to_json(const Event& event);
+std::string to_json(const TaskEventFacts& facts);
 std::string to_json(const DrainStatistics& statistics);
 
 /// The id of the first event of a supervisor that starts then: larger than any that an earlier one gave out,
@@ -133,7 +160,7 @@ class Events {
       : clock_(std::move(clock)), last_id_(first_id - 1) {}
 
   void add_sink(Sink sink) { sinks_.push_back(std::move(sink)); }
-  void emit(std::string correlation_id, EventBody body);
+  void emit(std::string_view correlation_id, EventBody body);
 
  private:
   std::function<WallTime()> clock_;

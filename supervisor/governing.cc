@@ -42,23 +42,33 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   stray_ = std::max(stray, Bytes{});
   grants_.set_stray(stray_);
   curve_.note(loop_.now(), snapshot.used);
+  look_for_leaks(snapshot);
+  note_growth(snapshot);
   if (grants_.starving()) grants_.look();  // what came back since may be all that was missing
   // Page cache goes before any worker, so also before the idle ones.
   if (grants_.starving()) reclaim(cache_of(snapshot.workers.total));
   auto running = candidates();
-  mark_suspendable(running, snapshot.ratio());
   const TimePoint now = loop_.now();
   const Situation seen = situation(snapshot, running, now);
+  const Thresholds& thresholds = governor_.pressure().thresholds();
+  if (snapshot.ratio() >= thresholds.at(Threshold::preempt) || may_run_out(seen, thresholds, now))
+    mark_suspendable(running);
   const auto actions = governor_.decide(seen, now);
   if (std::ranges::none_of(actions, takes_a_task)) resume_next(snapshot);
   if (actions.empty()) {
+    record_reading(snapshot, seen, now, actions, false);
     if (waits_for_room_) pump();  // memory may have come back
     return;
   }
+  for (const Action& action : actions) {
+    if (const auto* foreseen = std::get_if<Foreseen>(&action)) note_foreseen(foreseen->prediction, actions);
+  }
   const bool kills = std::ranges::any_of(actions, is_kill);
-  const bool second_look = std::exchange(looks_again_, false);
-  if (!(kills && second_look)) decisions_ += 1;  // else it is the decision of the first
+  const bool was_put_off = std::exchange(kill_is_put_off_, false);
+  if (!(kills && was_put_off)) decisions_ += 1;  // else it is the decision that was put off
   const bool spared = kills && kill_can_wait(snapshot);
+  kill_is_put_off_ = spared;
+  record_reading(snapshot, seen, now, actions, spared);
   for (const Action& action : actions) {
     if (!takes_a_task(action)) apply(action, snapshot);
   }
@@ -77,6 +87,7 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
   Situation situation{
       snapshot.used, snapshot.budget, running, {}, {}, grants_.starving() && !awaits_reclaim()};
   situation.lowered = now < lowered_until_;
+  if (config_->memory.predict) situation.time_to_act = time_to_act_.value();
   for (const auto& worker : pool_.workers()) {
     if (!worker->tasks().empty() || worker->state() != Worker::State::ending) continue;
     if (now < worker->ending_since() + worker->agent().grace + settle) situation.ending += worker->memory();
@@ -85,6 +96,29 @@ Situation Dispatcher::situation(const MemorySnapshot& snapshot, std::span<const 
   if (config_->flags.memory_governance && config_->memory.ladder.end_idle)
     situation.idle = pool_.idle_memory();
   return situation;
+}
+
+/// Page cache that grows can be taken back: it is no growth.
+void Dispatcher::note_growth(const MemorySnapshot& snapshot) {
+  if (!config_->memory.predict) return;
+  const TimePoint now = loop_.now();
+  for (const NamedReading& named : snapshot.workers.groups) {
+    if (Worker* worker = pool_.find(named.name); worker != nullptr)
+      worker->growth.note(now, std::max(named.reading.used - named.reading.active_cache, Bytes{}));
+  }
+}
+
+void Dispatcher::note_foreseen(const Prediction& prediction, std::span<const Action> actions) {
+  log_warning("memory grows by " + to_string(prediction.growth_per_second) +
+              " a second and would be at the kill threshold in " + to_string(prediction.left) +
+              ": who gives way needs " + to_string(prediction.to_act + prediction.grace));
+  if (!config_->flags.memory_governance) return;
+  for (const Action& action : actions) {
+    const std::string* victim = victim_of(action);
+    const auto run = victim != nullptr ? runs_.find(*victim) : runs_.end();
+    if (run == runs_.end() || run->second.worker == nullptr) continue;
+    for (const std::string& id : run->second.worker->tasks()) runs_.at(id).task.left_early = true;
+  }
 }
 
 /// Without its group a worker has no cap, and what it uses is counted nowhere.
@@ -139,6 +173,7 @@ void Dispatcher::keep_receipt(const Situation& situation, TimePoint now, std::sp
   receipt.ending = situation.ending;
   receipt.starving = situation.starving;
   receipt.lowered = situation.lowered;
+  receipt.time_to_act = situation.time_to_act;
   receipt.running.assign(situation.running.begin(), situation.running.end());
   receipt.rungs = rungs_;
   for (Rung& rung : receipt.rungs) {  // a hint shows its effect only by now
@@ -186,8 +221,7 @@ bool Dispatcher::kill_can_wait(const MemorySnapshot& snapshot) {
   if (!config_->flags.memory_governance || monitor_ == nullptr) return false;
   if (awaits_reclaim()) return true;
   if (controller_.slow()) {
-    looks_again_ = !std::exchange(at_kill_, true);
-    if (looks_again_) return true;
+    if (!std::exchange(at_kill_, true)) return true;  // the next reading decides
   } else if (!grants_.starving()) {
     const auto fresh = monitor_->read_now();
     if (fresh && fresh->ratio() < governor_.pressure().thresholds().at(Threshold::kill)) return true;
@@ -247,7 +281,9 @@ std::vector<Candidate> Dispatcher::candidates() const {
     candidate.priority = Priority::heartbeat;
     candidate.memory = worker->memory();
     candidate.dying = worker->killed();
+    candidate.may_leave_early = config_->memory.predict && runs_.size() > 1;
     Bytes footprint;
+    bool is_known = true;  // what tasks like these use
     for (const std::string& task_id : worker->tasks()) {
       const Run& run = runs_.at(task_id);
       const double progress = run.task.progress.value_or(0) / 100;
@@ -255,6 +291,8 @@ std::vector<Candidate> Dispatcher::candidates() const {
       candidate.dying = candidate.dying || (run.spared && run.back_by && now < *run.back_by);
       if (run.back_by) candidate.back_by = std::max(candidate.back_by.value_or(*run.back_by), *run.back_by);
       candidate.is_protected = candidate.is_protected || run.agent->protect;
+      is_known = is_known && run.learned;
+      candidate.may_leave_early = candidate.may_leave_early && !run.task.left_early;
       if (run.footprint > Bytes{}) footprint = std::max({footprint, run.footprint, run.found});
       if (!candidate.task_id.empty() && run.task.priority >= candidate.priority) continue;
       candidate.task_id = task_id;
@@ -265,6 +303,10 @@ std::vector<Candidate> Dispatcher::candidates() const {
           config_->memory.ladder.preempt && run.agent->preemptable && !run.declined && !in_vain;
     }
     candidate.outgrown = has_outgrown(worker->memory(), footprint);
+    candidate.most = worker->spec().memory_limit;
+    if (is_known && !candidate.outgrown) candidate.most = std::min(candidate.most, footprint);
+    candidate.grace = worker->agent().grace;
+    candidate.growth = worker->is_suspended() ? Growth{} : worker->growth.growth();
     candidate.work_lost += std::chrono::duration<double>(worker->cold_start()).count();
     if (worker->state() == Worker::State::ending && !candidate.back_by)
       candidate.back_by = worker->ending_since() + settle;
@@ -311,6 +353,8 @@ void Dispatcher::apply(const Action& action, const MemorySnapshot& snapshot) {
                      pool_.end_idle(loop_.now());
                    }
                  },
+                 [](const Foreseen&) {},   // noted before
+                 [](const RoomAgain&) {},  // who waited is looked at below
                  [&](const PreemptTask& preempt) { govern(preempt.task_id, Step::preempt, preempt.ratio); },
                  [&](const SuspendTask& suspend) { govern(suspend.task_id, Step::suspend, suspend.ratio); },
                  [&](const KillTask& kill) { govern(kill.task_id, Step::kill, kill.ratio); },

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -113,6 +114,11 @@ bool may_be_removed(const std::string& directory) {
 void Guardian::done() {
   if (!pipe_.is_open()) return;
   (void)!::write(pipe_.get(), &done_word, 1);
+}
+
+bool Guardian::is_there() {
+  is_gone_ = is_gone_ || ::waitpid(pid_, nullptr, WNOHANG) != 0;
+  return !is_gone_;
 }
 
 Result<Guardian> start_guardian(const GuardianTask& task) {

@@ -32,6 +32,8 @@ class Guardian {
 
   /// For ControllerOptions::companions.
   int pid() const { return pid_; }
+  /// Whether it lives; reaps it where it does not.
+  bool is_there();
 
   /// All workers are gone; what remains is to remove the groups once this process is gone too. May be called
   /// twice.
@@ -40,6 +42,7 @@ class Guardian {
  private:
   Fd pipe_;
   int pid_;
+  bool is_gone_ = false;
 };
 
 /// Forks. Call it before there are threads and before choose_controller: "self" is the group we are in now.

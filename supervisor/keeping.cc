@@ -60,19 +60,22 @@ void Dispatcher::accepted(const std::string& task_id, const std::vector<std::str
 void Dispatcher::not_accepted(const std::string& task_id, const std::vector<std::string>& evicted,
                               const std::string& why) {
   queue_.remove(task_id);
+  record(EndedSeen{loop_.now(), task_id, "not_accepted"});
   for (const std::string& id : evicted) {
     Task* one = tasks_.find(id);
     if (one == nullptr) continue;
     one->ends_as.reset();
     one->error.reset();
     one->finished_at.reset();
-    queue_.push_returned({one->id, one->agent, one->priority});
+    queue_.push_returned(queued(*one));
+    record_returned(*one, "not_evicted");
     if (one->accepted) keep(*one);  // what of it is on disk is unknown
   }
   const Refusal refusal = cannot_keep(why);
   const Task& task = *tasks_.find(task_id);
   if (!task.payload_file.path.empty()) count_payload(-task.payload_file.bytes);
   events_.emit("", TaskRejected{task.agent, task.priority, to_string(refusal.code), refusal.message});
+  give_probe_back(task);
   auto answers = unanswered_.extract(task_id);
   tasks_.withdraw(task_id);
   pump();
@@ -85,11 +88,11 @@ void Dispatcher::write_end(Task& task, TaskState state, std::optional<TaskError>
   task.error = std::move(error);
   task.finished_at = loop_.wall_now();
   task.checkpoint = {};  // it never runs again
-  task.log.text.shrink_to_fit();
   if (state == TaskState::completed) task.progress = 100;
 }
 
 void Dispatcher::finish(Task& task, TaskState state, std::optional<TaskError> error, const Stop* stop) {
+  record_ended(task, state);
   write_end(task, state, std::move(error));
   if (!task.durable) return tell_of_end(task, stop);
   settling_ += 1;
@@ -109,6 +112,7 @@ void Dispatcher::tell_of_end(Task& task, const Stop* stop) {
     remove_file(loop_, std::exchange(task.payload_file.path, {}));
     count_payload(-task.payload_file.bytes);
   }
+  give_probe_back(task);
   count_outcome(task);
   learn_footprint(task);
   const auto kind =
@@ -149,7 +153,10 @@ void Dispatcher::keep_tasks(Journal& journal, std::vector<Task> known) {
   const auto end_of = [](const Task* task) { return task->finished_at.value_or(task->submitted_at); };
   std::ranges::sort(ended, {}, end_of);
   for (const Task* task : ended) tasks_.finished(*task, end_of(task));
-  for (QueuedTask& task : ran | std::views::reverse) queue_.push_returned(std::move(task));  // in their order
+  for (QueuedTask& task : ran | std::views::reverse) {  // in their order
+    record_returned(*tasks_.find(task.task_id), to_string(FailReason::supervisor_restart));
+    queue_.push_returned(std::move(task));
+  }
   housekeeping();
   pump();
 }
@@ -175,16 +182,17 @@ void Dispatcher::go_on_with(Task& task, std::vector<QueuedTask>& ran) {
         TaskError{FailReason::memory_budget, "its supervisor ended while it ran, and it was sent back " +
                                                  std::to_string(most) + " times before (max_preemptions)"});
   }
-  task.state = TaskState::queued;
+  if (was_begun) enter(task, TaskState::queued, loop_.wall_now(), to_string(FailReason::supervisor_restart));
   task.worker_id.clear();
   if (was_begun) {
     task.preemptions += 1;
     keep(task);
   }
   if (was_begun || task.preemptions > 0 || task.attempt > 1) {
-    ran.push_back({task.id, task.agent, task.priority});
+    ran.push_back(queued(task));
   } else {
-    queue_.push_known({task.id, task.agent, task.priority});
+    queue_.push_known(queued(task));
+    record(SubmittedSeen{loop_.now(), task.id, task.agent, task.priority, true});
   }
 }
 

@@ -6,17 +6,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "config/listen_address.h"
+#include "config/policy_rules_of.h"
 #include "supervisor/backstop.h"
+#include "supervisor/doctor/diagnosis.h"
 #include "supervisor/event_log.h"
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/guardian.h"
+#include "supervisor/health.h"
 #include "supervisor/options.h"
+#include "supervisor/recorder.h"
+#include "supervisor/schedules.h"
 #include "supervisor/state_directory.h"
 #include "supervisor/store/sqlite_journal.h"
 #include "supervisor/version.h"
@@ -30,6 +37,8 @@ namespace {
 constexpr int status_usage = 2;
 constexpr int status_failed = 1;
 constexpr Duration drain_limit{30000};
+constexpr Duration health_pace{5000};
+constexpr Duration hung_disk{2000};    // at the end, what is being written has so long
 constexpr Duration last_chance{1000};  // of running tasks, when the supervisor is to end at once
 
 int complain(const std::string& what, int status) {
@@ -101,32 +110,37 @@ std::optional<int> come_first() {
 class Supervisor {
  public:
   Supervisor(uv::Loop& loop, const Options& options, std::shared_ptr<const Config> config,
-             const StateDirectory& state, const Token& token, Controller& controller, Bytes machine)
+             const StateDirectory& state, const Token& token, Controller& controller, Guardian& guardian,
+             Bytes machine)
       : options_(options),
         state_(state),
         loop_(loop),
         config_(std::move(config)),
         controller_(controller),
+        guardian_(guardian),
         machine_(machine),
         budget_(config_->memory.budget.value_or(machine_)),
         events_([this] { return loop_.wall_now(); }, first_event_id(loop_.wall_now())),
-        dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool),
+        dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool, state.logs),
         monitor_(
             loop_, controller, monitor_settings(), [this] { return dispatcher_.activity(); },
             [this](const MemorySnapshot& snapshot) {
               log_snapshot(snapshot);
               dispatcher_.on_reading(snapshot);
             }),
-        metrics_(dispatcher_, monitor_),
+        schedules_(loop_, dispatcher_),
+        metrics_(dispatcher_, monitor_, schedules_),
         gateway_(
-            loop_, dispatcher_, monitor_, controller, metrics_, gateway_settings(token),
-            [this] { return reload(); }, [this] { return troubles(); }),
+            loop_, dispatcher_, monitor_, controller, metrics_, schedules_, gateway_settings(token),
+            [this] { return reload(); }, [this]() -> const Health& { return look_at_health(); }),
         backstop_(loop_, controller, dispatcher_) {
     dispatcher_.attach(monitor_);
+    dispatcher_.on_drained([this] { leave(); });
     if (!options.is_private) dispatcher_.keep_footprints(state.path + "/footprints.json");
     events_.add_sink([](const Event& event) { log_event(event); });
     events_.add_sink([this](const Event& event) { metrics_.on_event(event); });
     events_.add_sink([this](const Event& event) { gateway_.on_event(event); });
+    events_.add_sink([this](const Event& event) { schedules_.on_event(event); });
   }
 
   Result<void> run() {
@@ -139,10 +153,13 @@ class Supervisor {
       journal_->on_lost([this] { return dispatcher_.tasks_to_keep(); });
       known = std::move(opened->tasks);
     }
+    if (auto started = start_recording(); !started) return started;
     if (auto started = gateway_.start(); !started) return started;
     backstop_.set(budget_ - reserve());
     monitor_.start();
+    keep_an_eye_on_health();
     go_on_with(std::move(known));
+    schedules_.configure(*config_);
     {
       const uv::SignalWatch terminate(loop_, SIGTERM, [this] { shut_down(); });
       const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
@@ -165,6 +182,20 @@ class Supervisor {
   }
 
  private:
+  Result<void> start_recording() {
+    if (options_.record.empty()) return {};
+    LifeHeader header;
+    header.guarantee = to_string(controller_.guarantee());
+    header.machine = machine_;
+    header.rules = policy_rules_of(*config_, machine_);
+    auto recorder = Recorder::start(loop_, options_.record, options_.record_limit, std::move(header));
+    if (!recorder) return std::unexpected(recorder.error());
+    recorder_ = *std::move(recorder);
+    dispatcher_.record(*recorder_);
+    log_info("recording to " + options_.record + ", at most " + to_string(options_.record_limit));
+    return {};
+  }
+
   PoolSettings pool_settings(const StateDirectory& state) const {
     PoolSettings settings;
     settings.launcher = own_directory() + "/kurultai-worker";
@@ -207,32 +238,52 @@ class Supervisor {
     budget_ = config_->memory.budget.value_or(machine_);
     dispatcher_.configure(config_);
     monitor_.configure(monitor_settings());
+    schedules_.configure(*config_);
     backstop_.set(budget_ - reserve());
+    if (recorder_ != nullptr) recorder_->note(RulesSeen{loop_.now(), policy_rules_of(*config_, machine_)});
     events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
     return change;
   }
 
-  std::vector<std::string> troubles() const {
-    std::vector<std::string> all;
-    if (!monitor_.trouble().empty()) all.push_back("memory cannot be read: " + monitor_.trouble());
-    if (journal_ != nullptr && !journal_->trouble().empty())
-      all.push_back("tasks cannot be written down: " + journal_->trouble());
-    for (const std::string& one : {dispatcher_.trouble(), backstop_.trouble()}) {
-      if (!one.empty()) all.push_back(one);
-    }
-    return all;
+  /// Also now and then without being asked, or `since` would be when somebody first asked.
+  const Health& look_at_health() {
+    const auto note = [&, now = loop_.wall_now()](std::string_view part, const std::string& what,
+                                                  const std::string& why) {
+      health_.note(part, why.empty() ? "" : what + why, now);
+    };
+    note("memory", "memory cannot be read: ", monitor_.trouble());
+    note("workers", "", dispatcher_.trouble());
+    note("backstop", "", backstop_.trouble());
+    note("guardian", "",
+         guardian_.is_there()
+             ? ""
+             : "the guardian has ended: nobody would end the workers of a supervisor that is killed");
+    note("logs", "logs of tasks cannot be written down: ", dispatcher_.logs().trouble());
+    if (journal_ != nullptr) note("journal", "tasks cannot be written down: ", journal_->trouble());
+    return health_;
+  }
+
+  void keep_an_eye_on_health() {
+    look_at_health();
+    health_timer_.start(health_pace);
   }
 
   /// With what an earlier supervisor of this state directory has left.
   void go_on_with(std::vector<Task> known) {
     std::set<std::string> results;
     std::set<std::string> payloads;
+    std::set<std::string> ids;
     for (const Task& task : known) {
+      ids.insert(task.id);
       results.insert(task.result.file);
       if (!is_final(task.state)) payloads.insert(task.payload_file.path);
     }
     sweep_spool(state_.spool, results);
     sweep_spool(state_.payloads, payloads);
+    const auto logs = sweep_logs(state_.logs, ids);
+    for (Task& task : known) {
+      if (const auto log = logs.find(task.id); log != logs.end()) task.log_bytes = log->second;
+    }
     if (journal_ == nullptr) return;
     const auto unfinished =
         std::ranges::count_if(known, [](const Task& task) { return !is_final(task.state); });
@@ -256,7 +307,7 @@ class Supervisor {
       log_info("second signal: ending at once");
       hurry_.start(last_chance);
     }
-    dispatcher_.drain(again ? Duration(0) : drain_limit, [this](const DrainStatistics&) { leave(); });
+    dispatcher_.drain(again ? Duration(0) : drain_limit, nullptr);
   }
 
   void watch_stdin() {
@@ -273,14 +324,17 @@ class Supervisor {
       dispatcher_.cancel(task->id, "kurultai run has ended");
     }
     hurry_.start(last_chance);
-    dispatcher_.drain(Duration(0), [this](const DrainStatistics&) { leave(); });
+    dispatcher_.drain(Duration(0), nullptr);
   }
 
   void leave() {
     monitor_.stop();
+    schedules_.stop();
+    health_timer_.stop();
     hurry_.stop();
     stdin_.reset();
     gateway_.stop();
+    if (recorder_ != nullptr) recorder_->close();
     // What was answered just now still has to reach the clients.
     last_words_.start(Duration(50));
   }
@@ -291,15 +345,20 @@ class Supervisor {
   uv::Loop& loop_;
   std::shared_ptr<const Config> config_;
   Controller& controller_;
+  Guardian& guardian_;
+  Health health_;
   Bytes machine_;  // what `budget: auto` is
   Bytes budget_;
   Events events_;
+  std::unique_ptr<Recorder> recorder_;  // none: nobody asked for it
   Dispatcher dispatcher_;
   Monitor monitor_;
+  Schedules schedules_;
   Metrics metrics_;
   Gateway gateway_;
   Backstop backstop_;
   std::unique_ptr<SqliteJournal> journal_;  // none where the tasks are to end with their client
+  uv::Timer health_timer_{loop_, [this] { keep_an_eye_on_health(); }};
   uv::Timer last_words_{loop_, [this] { loop_.stop(); }};
   uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;
@@ -366,13 +425,29 @@ int supervise(const Options& options, Config config) {
   std::string last_line;
   {
     Supervisor supervisor(loop, options, std::make_shared<const Config>(std::move(config)), *state, *token,
-                          *controller, machine);
+                          *controller, *guardian, machine);
     ended = supervisor.run();
     if (ended) last_line = supervisor.last_line();
   }
+  const bool is_over = loop.close(hung_disk);
+  if (!is_over) log_warning("a file operation hangs; it is left to itself");
   stop_log();
   std::fputs(last_line.c_str(), stdout);
-  return ended ? 0 : complain(ended.error().message, status_failed);
+  const int status = ended ? 0 : complain(ended.error().message, status_failed);
+  if (is_over) return status;
+  std::fflush(stdout);
+  ::_exit(status);
+}
+
+int see_doctor(const Options& options, const Config& config) {
+  ::umask(077);
+  const MachineFacts facts = examine(config, options.state_dir);
+  const std::vector<Check> checks = diagnose(facts, config);
+  std::fputs(options.json ? (to_json(checks, facts.guarantee) + "\n").c_str() : to_report(checks).c_str(),
+             stdout);
+  if (std::fflush(stdout) != 0)
+    return complain(std::string("write to stdout: ") + std::strerror(errno), status_failed);
+  return worst(checks) == CheckStatus::problem ? status_failed : 0;
 }
 
 /// A stream that our caller has closed would be the first file we open, and the log be written into it.
@@ -401,6 +476,7 @@ int run(int argc, char** argv) {
                 options.config.empty() ? "the built-in configuration" : options.config.c_str());
     return 0;
   }
+  if (options.doctor) return see_doctor(options, *config);
   return supervise(options, std::move(*config));
 }
 

@@ -17,6 +17,8 @@ namespace {
 constexpr std::string_view help = R"(kurultaid: runs agents in memory-capped workers under one memory budget
 
   kurultaid [--config FILE] [--listen HOST:PORT|none] [--socket PATH] [--state-dir DIR] [--log-level LEVEL] [--check]
+            [--record FILE [--record-limit SIZE]]
+  kurultaid --doctor [--json] [--config FILE] [--state-dir DIR]
 
   --config FILE      memory.yaml; without it ./config/memory.yaml, $XDG_CONFIG_HOME/kurultai/memory.yaml or
                      /etc/kurultai/memory.yaml, whichever exists first
@@ -24,10 +26,16 @@ constexpr std::string_view help = R"(kurultaid: runs agents in memory-capped wor
   --socket PATH      the Unix socket ($XDG_RUNTIME_DIR/kurultai.sock, for root /run/kurultai/kurultai.sock)
   --state-dir DIR    token, lock and spool ($XDG_STATE_HOME/kurultai, for root /var/lib/kurultai)
   --log-level LEVEL  trace, debug, info, warn, error or off
+  --record FILE      records readings, submissions and what was decided into a new file, for `kurultai replay FILE`
+  --record-limit SIZE
+                     of that file (256MiB; at least 64KiB); when it is full the recording ends, and nothing else does
   --check            checks the configuration, says every mistake, and leaves (status 2 if there is any)
+  --doctor           says what this machine can guarantee and what to change (status 1 if something will not work
+                     as configured); --json for programs
   --private          for `kurultai run`: ends with its standard input and removes its state directory
 
 Example: kurultaid --config config/memory.yaml --log-level debug
+         kurultaid --config config/memory.yaml --record /var/tmp/night.life
 )";
 
 std::string from_environment(const char* name) {
@@ -49,16 +57,27 @@ std::string default_state_dir() {
   return from_environment("HOME") + "/.local/state/kurultai";
 }
 
+Result<Bytes> record_limit(const char* text) {
+  const auto limit = parse_bytes(text);
+  if (!limit) return failure("--record-limit " + std::string(text) + ": " + limit.error().message);
+  if (*limit < kibibytes(64)) return failure("--record-limit " + std::string(text) + ": at least 64KiB");
+  return limit;
+}
+
 }  // namespace
 
 Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv) {
-  static const std::array<option, 11> known = {{{"config", required_argument, nullptr, 'c'},
+  static const std::array<option, 15> known = {{{"config", required_argument, nullptr, 'c'},
                                                 {"listen", required_argument, nullptr, 'l'},
                                                 {"socket", required_argument, nullptr, 's'},
                                                 {"state-dir", required_argument, nullptr, 'd'},
                                                 {"log-level", required_argument, nullptr, 'v'},
                                                 {"check", no_argument, nullptr, 'n'},
+                                                {"doctor", no_argument, nullptr, 'D'},
+                                                {"json", no_argument, nullptr, 'j'},
                                                 {"private", no_argument, nullptr, 'p'},
+                                                {"record", required_argument, nullptr, 'r'},
+                                                {"record-limit", required_argument, nullptr, 'R'},
                                                 {"help", no_argument, nullptr, 'h'},
                                                 {"version", no_argument, nullptr, 'V'},
                                                 {nullptr, 0, nullptr, 0}}};
@@ -84,9 +103,24 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
       case 'n':
         options.check = true;
         break;
+      case 'D':
+        options.doctor = true;
+        break;
+      case 'j':
+        options.json = true;
+        break;
       case 'p':
         options.is_private = true;
         break;
+      case 'r':
+        options.record = optarg;
+        break;
+      case 'R': {
+        const auto limit = record_limit(optarg);
+        if (!limit) return std::unexpected(limit.error());
+        options.record_limit = *limit;
+        break;
+      }
       case 'h':
         return PrintAndLeave{std::string(help)};
       case 'V':
@@ -99,6 +133,9 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
   }
   if (optind < argc)
     return failure(std::string(argv[optind]) + ": kurultaid takes options only; see kurultaid --help");
+  if (options.json && !options.doctor) return failure("--json goes with --doctor; see kurultaid --help");
+  if (!options.record.empty() && options.doctor)
+    return failure("--record does not go with --doctor; see kurultaid --help");
   if (options.config.empty()) options.config = find_config(process_environment()).value_or("");
   if (options.socket.empty()) options.socket = default_socket();
   if (options.state_dir.empty()) options.state_dir = default_state_dir();

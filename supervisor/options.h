@@ -4,6 +4,7 @@
 #include <string>
 #include <variant>
 
+#include "protocol/bytes.h"
 #include "protocol/error.h"
 
 namespace kurultai {
@@ -15,8 +16,12 @@ struct Options {
   std::string state_dir;
   std::string log_level = "info";
   bool check = false;
+  bool doctor = false;  // says what this machine can guarantee, and leaves
+  bool json = false;    // what it says
   /// The supervisor of one `kurultai run`: ends when its stdin does and removes its state directory.
   bool is_private = false;
+  std::string record;  // what policies see and decide is recorded there; empty: nowhere
+  Bytes record_limit = mebibytes(256);
 };
 
 /// What to print before leaving with status 0: --help, --version.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "governance/memory_growth.h"
 #include "protocol/json_text.h"
 #include "protocol/utf8.h"
 #include "supervisor/dispatcher.h"
@@ -17,8 +18,6 @@ namespace {
 
 constexpr Duration term_to_kill{1000};  // between SIGTERM and SIGKILL of a worker's tree
 constexpr Duration host_margin{1000};   // the exec host stops its command itself; this much later we do
-constexpr std::size_t max_breaker_name = 128;
-constexpr std::size_t max_unread = 64 * 1024;  // answers that wait for an agent to read them
 constexpr std::size_t spool_high = 4 * 1024 * 1024;
 constexpr std::size_t spool_low = 1024 * 1024;
 
@@ -37,24 +36,16 @@ Ending ending_of(FailReason reason) {
   }
 }
 
-bool counts_for_breaker(FailReason reason) {
-  switch (reason) {
-    case FailReason::agent_error:
-    case FailReason::exit_code:
-    case FailReason::signal:
-    case FailReason::memory_cap:
-    case FailReason::timeout:
-    case FailReason::protocol_error:
-    case FailReason::spawn_failed:
-      return true;
-    default:
-      return false;
-  }
-}
-
 /// A text is measured, and streamed, as itself and not as the JSON that stands for it.
 std::string as_streamed(const JsonText& result) {
   return result.starts_with('"') ? nlohmann::json::parse(result).get<std::string>() : result;
+}
+
+std::string caps_tried(const Task& task) {
+  std::string caps;
+  for (const MemoryDeath& death : task.memory_deaths)
+    caps += (caps.empty() ? "" : ", ") + to_string(death.cap);
+  return "; quarantined after " + caps;
 }
 
 std::string stop_message(Intent intent, const Task& task, const AgentConfig& agent) {
@@ -122,7 +113,7 @@ Dispatcher::Run* Dispatcher::find_begun(const std::string& task_id, const std::o
 void Dispatcher::deliver(Run& run) {
   const Task& task = run.task;
   const auto uid = run.worker->spec().uid;
-  if (task.payload_file.path.empty() || !uid || run.agent->protocol == AgentProtocol::exec) return send(run);
+  if (task.payload_file.path.empty() || !uid || is_hosted(run.agent->protocol)) return send(run);
   hand_over_file(loop_, task.payload_file.path, *uid,
                  [this, guard = std::weak_ptr(alive_), id = task.id,
                   begin = task.started_at](const Result<void>& given) {
@@ -164,7 +155,7 @@ void Dispatcher::send_task(Run& run) {
   message.agent = task.agent;
   message.payload = task.payload;
   if (const std::string& file = task.payload_file.path; !file.empty()) {
-    const bool own_user = !run.worker->spec().uid || run.agent->protocol == AgentProtocol::exec;
+    const bool own_user = !run.worker->spec().uid || is_hosted(run.agent->protocol);
     message.payload_file = payload_path(file, own_user);
   }
   message.attempt = task.attempt;
@@ -178,10 +169,13 @@ void Dispatcher::send_task(Run& run) {
     message.argv = std::move(command.argv);
     message.cwd = std::move(command.cwd);
     if (run.agent->name == command_agent) message.payload.clear();
+  }
+  if (is_hosted(run.agent->protocol)) {
     message.result_file = result_file(task);
     message.inline_limit = {static_cast<std::int64_t>(inline_result_limit)};
     message.result_limit = config_->store.max_result;
     message.grace = run.agent->grace;
+    message.idempotent = run.agent->idempotent;
   }
   run.worker->send(message);
 }
@@ -278,6 +272,8 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
           }
         } else if constexpr (std::is_same_v<Said, Log>) {
           worker_logged(worker, "[" + said.level + "] " + said.message + "\n", false);
+        } else if constexpr (std::is_same_v<Said, Metric>) {
+          if (agents_.contains(worker.agent().name)) agent_metrics_.note(worker.agent().name, said);
         } else if constexpr (std::is_same_v<Said, BreakerRequest>) {
           on_breaker(worker, said);
         } else if constexpr (std::is_same_v<Said, Swept>) {
@@ -287,36 +283,15 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
           } else {
             events_.emit(said.task_id, OrphanSwept{worker.id(), said.task_id, said.count});
           }
+        } else if constexpr (std::is_same_v<Said, Tools>) {
+          if (worker.agent().protocol == AgentProtocol::mcp) {
+            tools_[worker.agent().name] = std::move(said.tools);
+          } else {
+            worker.unknown_messages += 1;
+          }
         }
       },
       message);
-}
-
-void Dispatcher::on_breaker(Worker& worker, const BreakerRequest& request) {
-  if (worker.unread() > max_unread) {  // it asks and does not listen: no memory for that
-    worker.unknown_messages += 1;
-    return;
-  }
-  const TimePoint now = loop_.now();
-  // Their names come from agents, so they are bounded; a call to one more is let through and not counted.
-  const bool known = called_breakers_.contains(request.name);
-  const bool room = called_breakers_.size() < max_called_breakers && request.name.size() <= max_breaker_name;
-  if (!known && !room) {
-    if (request.op == BreakerRequest::Op::acquire) worker.send(BreakerAnswer{.name = request.name});
-    return;
-  }
-  CircuitBreaker& breaker =
-      called_breakers_.try_emplace(request.name, config_->circuit_breakers).first->second;
-  std::optional<BreakerChange> change;
-  if (request.op == BreakerRequest::Op::success) change = breaker.success(now);
-  if (request.op == BreakerRequest::Op::failure) change = breaker.failure(now);
-  if (request.op == BreakerRequest::Op::acquire) {
-    const auto pass = breaker.acquire(now);
-    const bool allowed = pass.allowed || !config_->flags.circuit_breakers;
-    worker.send(BreakerAnswer{request.name, allowed, allowed ? Duration{} : pass.retry_after});
-    change = pass.change;
-  }
-  if (change) events_.emit("", BreakerChanged{request.name, to_string(change->from), to_string(change->to)});
 }
 
 void Dispatcher::on_message(Run& run, Progress message) {
@@ -373,8 +348,8 @@ void Dispatcher::on_message(Run& run, Preempted message) {
 }
 
 void Dispatcher::on_message(Run& run, Complete message) {
-  if (run.agent->protocol != AgentProtocol::exec) {
-    // Only our own host may say these: an agent could claim a file or a figure that is not its own.
+  if (!is_hosted(run.agent->protocol)) {
+    // Only our own hosts may say these: an agent could claim a file or a figure that is not its own.
     message.file_bytes = 0;
     message.peak = {};
   }
@@ -400,7 +375,7 @@ void Dispatcher::on_message(Run& run, Complete message) {
 }
 
 void Dispatcher::on_message(Run& run, Failed message) {
-  if (run.agent->protocol != AgentProtocol::exec) {
+  if (!is_hosted(run.agent->protocol)) {
     message = {.task_id = message.task_id,
                .error = message.error,
                .stack = message.stack,
@@ -414,7 +389,7 @@ void Dispatcher::on_message(Run& run, Failed message) {
                 message.exit_code, message.signal});
 }
 
-/// Where the result is: in CHUNKs that came before, in a file that the exec host wrote, or in the message
+/// Where the result is: in CHUNKs that came before, in a file that a host of ours wrote, or in the message
 /// itself.
 void Dispatcher::take_result(Run& run, JsonText result, std::int64_t file_bytes) {
   TaskResult& kept = run.task.result;
@@ -459,7 +434,8 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
       }
     }
     if (outcome.ending == Ending::memory_cap) {
-      outcome.message = "exceeded its " + to_string(worker->spec().memory_limit) + " cap";
+      outcome.cap = worker->spec().memory_limit;
+      outcome.message = "exceeded its " + to_string(outcome.cap) + " cap";
       task.peak = std::max(task.peak, worker->spec().memory_limit);
     }
     // A command that was over before anybody looked has left nothing to be seen; its host tells its peak.
@@ -512,17 +488,40 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
   pump();
 }
 
+RunPolicy Dispatcher::policy_of(const Run& run, const Outcome& outcome) const {
+  const Task& task = run.task;
+  RunPolicy policy;
+  policy.idempotent = run.agent->idempotent || !run.sent;
+  policy.retryable = outcome.retryable;
+  policy.attempt = task.attempt - static_cast<int>(task.memory_deaths.size());  // those have their own budget
+  policy.retries = task.retries;
+  policy.preemptions = task.preemptions;
+  policy.max_preemptions = run.agent->max_preemptions;
+  policy.cap_grows = run.agent->memory_growth > 1;
+  policy.has_larger_cap = larger_cap(run, outcome).has_value();
+  return policy;
+}
+
+std::optional<Bytes> Dispatcher::larger_cap(const Run& run, const Outcome& outcome) const {
+  if (outcome.ending != Ending::memory_cap) return std::nullopt;
+  const MemoryGrowth growth{run.agent->memory_growth, run.agent->max_memory_deaths, largest_cap()};
+  return grown_cap(outcome.cap, static_cast<int>(run.task.memory_deaths.size()) + 1, growth);
+}
+
+void Dispatcher::note_memory_death(Task& task, const Outcome& outcome) {
+  task.memory_deaths.push_back({outcome.cap, task.peak, task.ran, loop_.wall_now()});
+}
+
 void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
   auto ended = runs_.extract(task_id);
   Run& run = ended.mapped();
   Task& task = run.task;
-  const RunPolicy policy{
-      run.agent->idempotent || !run.sent, outcome.retryable, task.attempt, task.retries, task.preemptions,
-      run.agent->max_preemptions};
-  const Verdict verdict = judge(run.intent, outcome.ending, policy);
+  const Verdict verdict = judge(run.intent, outcome.ending, policy_of(run, outcome));
+  tell_breaker(task, verdict);
   if (run.sent && verdict.kind != Verdict::Kind::send_back)
     service_time_.finished(std::chrono::duration_cast<Duration>(loop_.now() - run.taken), loop_.now());
-  const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail;
+  const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail ||
+                          verdict.kind == Verdict::Kind::quarantine;
   if (!has_result) task.result = {};
   // Pieces that came before the end was something else, or that a host left when it was killed.
   const bool host_died = outcome.ending == Ending::worker_lost || outcome.ending == Ending::memory_cap;
@@ -538,34 +537,47 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
     case Verdict::Kind::send_back:
       task.preemptions += 1;
       task.not_before = loop_.now() + pause_after_preemption(task.preemptions);
-      return send_back(run,
+      return send_back(run, TaskEvent::Kind::preempted,
                        run.stop.why.empty() ? to_string(verdict.reason) : std::string_view(run.stop.why));
     case Verdict::Kind::retry:
+      leave_run(task);  // with its own number
       task.attempt += 1;
-      return send_back(run, "retry");
+      return send_back(run, TaskEvent::Kind::queued, to_string(verdict.reason));
+    case Verdict::Kind::retry_larger:
+      leave_run(task);
+      task.grown_limit = larger_cap(run, outcome);
+      note_memory_death(task, outcome);
+      task.attempt += 1;
+      return send_back(run, TaskEvent::Kind::queued, to_string(verdict.reason));
+    case Verdict::Kind::quarantine:
+      note_memory_death(task, outcome);
+      break;
     case Verdict::Kind::fail:
       break;
   }
   if (verdict.reason == FailReason::memory_budget) note_reaction(run);
   std::string message = stop_message(run.intent, task, *run.agent);
   if (message.empty() || verdict.reason == FailReason::memory_cap) message = outcome.message;
+  const bool quarantined = verdict.kind == Verdict::Kind::quarantine;
+  if (quarantined) message += caps_tried(task);
   finish(task, TaskState::failed,
-         TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal},
+         TaskError{verdict.reason, std::move(message), outcome.stack, outcome.exit_code, outcome.signal,
+                   quarantined},
          verdict.reason == FailReason::memory_budget ? &run.stop : nullptr);
 }
 
-void Dispatcher::send_back(Run& run, std::string_view why) {
+void Dispatcher::send_back(Run& run, TaskEvent::Kind kind, std::string_view why) {
   note_reaction(run);
   Task& task = run.task;
-  task.state = TaskState::queued;
+  enter(task, TaskState::queued, loop_.wall_now(), why);
   task.worker_id.clear();
   task.progress.reset();
   task.message.clear();
   task.queued_since = loop_.now();
-  queue_.push_returned({task.id, task.agent, task.priority});
-  const auto kind = why == "retry" ? TaskEvent::Kind::queued : TaskEvent::Kind::preempted;
+  queue_.push_returned(queued(task));
+  record_returned(task, why);
   keep(task);
-  tell_of_stop(run.stop, TaskEvent{kind, task, why});
+  tell_of_stop(run.stop, TaskEvent{kind, task, kind == TaskEvent::Kind::queued ? "retry" : why});
   if (is_draining()) check_drained();
 }
 
@@ -575,6 +587,8 @@ void Dispatcher::note_reaction(Run& run) {
   auto& receipts = run.task.receipts;
   if (!receipts.empty() && receipts.back().id == run.stop.correlation_id)
     receipts.back().reaction = run.stop.reaction;
+  if (run.stop.why == "preempt") time_to_act_.note(run.stop.reaction, run.agent->grace);
+  if (run.stop.why == "kill") time_to_act_.note(run.stop.reaction, Duration(0));
 }
 
 void Dispatcher::tell_of_stop(const Stop& stop, TaskEvent event) {
@@ -586,26 +600,29 @@ void Dispatcher::tell_of_stop(const Stop& stop, TaskEvent event) {
 void Dispatcher::count_outcome(const Task& task) {
   AgentFigures& figures = figures_[task.agent];
   if (task.state == TaskState::completed) figures.completed += 1;
-  if (task.state == TaskState::failed) figures.failed += 1;
-  const auto breaker = breakers_.find(task.agent);
-  if (breaker == breakers_.end()) return;
-  std::optional<BreakerChange> change;
-  if (task.state == TaskState::completed) change = breaker->second.success(loop_.now());
-  if (task.state == TaskState::failed && counts_for_breaker(task.error->reason)) {
-    change = breaker->second.failure(loop_.now());
-  }
-  if (change)
-    events_.emit(task.id, BreakerChanged{task.agent, to_string(change->from), to_string(change->to)});
+  if (task.state == TaskState::cancelled) figures.cancelled += 1;
+  if (task.state == TaskState::evicted) figures.evicted += 1;
+  if (task.state != TaskState::failed) return;
+  figures.failed += 1;
+  if (task.error) figures.failures[task.error->reason] += 1;
 }
 
 void Dispatcher::worker_logged(Worker& worker, std::string_view text, bool noise) {
   if (noise) noise_lines_ += 1;
-  const auto limit = static_cast<std::size_t>(config_->store.max_log.count);
-  for (const std::string& task_id : worker.tasks()) {
-    Task& task = runs_.at(task_id).task;
-    task.log.append(text, limit);
-    if (on_log_) on_log_(task);
-  }
+  for (const std::string& task_id : worker.tasks()) add_to_log(runs_.at(task_id).task, text);
+}
+
+void Dispatcher::add_to_log(Task& task, std::string_view text) {
+  const std::int64_t limit = config_->store.max_log.count;
+  task.log_bytes = std::min(task.log_bytes + std::ssize(text), limit);  // until it is written
+  logs_.append(task.id, text, static_cast<std::size_t>(limit));
+}
+
+void Dispatcher::log_written(const std::string& task_id, std::int64_t kept) {
+  Task* task = tasks_.find(task_id);
+  if (task == nullptr) return;
+  task->log_bytes = kept;
+  if (on_log_) on_log_(*task);
 }
 
 void Dispatcher::worker_at_edge(Worker&) {
@@ -615,9 +632,8 @@ void Dispatcher::worker_at_edge(Worker&) {
 void Dispatcher::worker_oom(Worker& worker) {
   if (worker.agent().on_child_oom == OnChildOom::warn) {
     for (const std::string& task_id : worker.tasks()) {
-      runs_.at(task_id).task.log.append(
-          "[warn] the kernel killed a process of this worker for its memory cap\n",
-          static_cast<std::size_t>(config_->store.max_log.count));
+      add_to_log(runs_.at(task_id).task,
+                 "[warn] the kernel killed a process of this worker for its memory cap\n");
     }
     return worker.forget_oom();  // each is said once
   }
@@ -640,6 +656,7 @@ void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
   // tasks are back, so that none of them passes a higher one.
   std::erase_if(suspended_, [&](const Suspended& entry) { return entry.worker_id == worker.id(); });
   grants_.remove(worker);
+  called_breakers_.give_back_all(worker.id());
   pool_.bury(worker, end, !tasks.empty());
   end_runs(tasks, end);
   events_.emit(worker.id(), WorkerEvent{WorkerEvent::Kind::exited, worker.id(), worker.agent().name,
@@ -674,11 +691,13 @@ void Dispatcher::end_runs(const std::vector<std::string>& tasks, const WorkerEnd
         break;
       case WorkerEnd::Cause::start_failed:
         outcome.ending = Ending::spawn_failed;
+        // It was started for the first; the others only meant to share it.
+        if (task_id != tasks.front() && run.intent == Intent::none) run.intent = Intent::bystander;
         break;
       case WorkerEnd::Cause::asked:
         break;
       case WorkerEnd::Cause::exited:
-        if (run.agent->protocol == AgentProtocol::jsonl) {
+        if (run.agent->protocol != AgentProtocol::exec) {
           outcome.ending = end.signal ? Ending::signal : Ending::exit_code;
         }
         break;

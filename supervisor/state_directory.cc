@@ -99,7 +99,7 @@ Result<void> refuse_foreign(const std::string& path) {
 }  // namespace
 
 Result<StateDirectory> open_state_directory(const std::string& path) {
-  StateDirectory state{path, "", path + "/spool", path + "/payloads", path + "/journal.db"};
+  StateDirectory state{path, "", path + "/spool", path + "/payloads", path + "/logs", path + "/journal.db"};
   if (auto own = refuse_foreign(path); !own) return std::unexpected(own.error());
   if (auto made = make_directory(path); !made) return std::unexpected(made.error());
   const auto lock = take_lock(path + "/lock");
@@ -115,6 +115,7 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
   }
   state.instance = *instance;
   if (auto made = make_directory(state.spool); !made) return std::unexpected(made.error());
+  if (auto made = make_directory(state.logs); !made) return std::unexpected(made.error());
   // Names in it can be used, by whoever was let in, and not listed.
   if (auto made = make_directory(state.payloads, 0711); !made) return std::unexpected(made.error());
   return state;

@@ -13,6 +13,7 @@ struct StateDirectory {
   std::string instance;  // 8 hexadecimal digits, made once and kept: the name of this instance's groups
   std::string spool;     // files of results
   std::string payloads;  // files of payloads; agents of other users get there by a descriptor
+  std::string logs;      // what tasks wrote to stderr and logged
   std::string journal;   // the file
   int lock_fd = -1;      // held until the process ends
 };

@@ -13,11 +13,10 @@ constexpr Duration suspension_pause{10'000};
 
 }  // namespace
 
-/// Whom the governor may suspend: at a threshold only, since it asks the kernel for the swap that is free.
-void Dispatcher::mark_suspendable(std::vector<Candidate>& running, double ratio) {
-  const bool asked =
-      config_->memory.ladder.suspend && ratio >= governor_.pressure().thresholds().at(Threshold::preempt);
-  Bytes swap = asked ? controller_.free_swap() : Bytes{};
+/// Whom the governor may suspend: only where somebody may have to give way, since it asks the kernel for the
+/// swap that is free.
+void Dispatcher::mark_suspendable(std::vector<Candidate>& running) {
+  Bytes swap = config_->memory.ladder.suspend ? controller_.free_swap() : Bytes{};
   for (const Suspended& entry : suspended_) {  // what is on its way there counts as free still
     const Worker* worker = entry.paging ? pool_.find(entry.worker_id) : nullptr;
     if (worker != nullptr) swap -= worker->memory();
@@ -47,7 +46,8 @@ void Dispatcher::suspend(Worker& worker, const std::string& correlation) {
     if (!stopped) continue;
     run.timer->stop();
     run.back_by = now + page_out_time(worker.memory());
-    run.task.state = TaskState::suspended;
+    enter(run.task, TaskState::suspended, loop_.wall_now(), {});
+    keep(run.task);
     events_.emit(correlation, TaskEvent{TaskEvent::Kind::suspended, run.task});
   }
   if (!stopped) return;
@@ -85,7 +85,8 @@ void Dispatcher::resume(Worker& worker) {
   const auto tasks = worker.tasks();
   for (const std::string& id : tasks) {
     Run& run = runs_.at(id);
-    run.task.state = TaskState::running;
+    enter(run.task, TaskState::running, loop_.wall_now(), worker.id());
+    keep(run.task);
     run.task.run_since += stood;
     run.last_progress += stood;
     run.saved += stood;
@@ -105,7 +106,8 @@ void Dispatcher::resume_next(const MemorySnapshot& snapshot) {
   const bool others_run = std::ranges::any_of(pool_.workers(), [](const auto& worker) {
     return !worker->tasks().empty() && !worker->is_suspended();
   });
-  if (others_run && (governor_.pressure().is_over(Threshold::preempt) || waits_for_room_)) return;
+  const bool is_short = governor_.pressure().is_over(Threshold::preempt) || governor_.keeps_room();
+  if (others_run && (is_short || waits_for_room_)) return;
   const double line = governor_.pressure().thresholds().at(Threshold::preempt) - Governor::margin;
   const Suspended* next =
       next_to_resume({snapshot.used, share_of(snapshot.budget, line), others_run, suspended_});

@@ -31,24 +31,11 @@ std::string error_text(const TaskError& error) {
   text_or_null(out, "stack", error.stack);
   number_or_null(out, "exitCode", error.exit_code);
   number_or_null(out, "signal", error.signal);
+  if (error.quarantined) out.flag("quarantined", true);
   return out.object();
 }
 
 }  // namespace
-
-void TaskLog::append(std::string_view more, std::size_t limit) {
-  if (more.size() > limit) {  // cut before it is copied: a string never gives its room back
-    dropped += text.size() + more.size() - limit;
-    text.clear();
-    more.remove_prefix(more.size() - limit);
-  }
-  text.append(more);
-  if (text.size() <= limit) return;
-  // Cut to three quarters, so that a busy log is not moved with every line.
-  const std::size_t cut = text.size() - limit * 3 / 4;
-  text.erase(0, cut);
-  dropped += cut;
-}
 
 JsonText to_json(const TaskReceipt& one) {
   if (one.receipt == nullptr) return one.text;
@@ -57,7 +44,21 @@ JsonText to_json(const TaskReceipt& one) {
   return to_text(object);
 }
 
-JsonText to_json(const Task& task) {
+JsonText to_json(const std::vector<MemoryDeath>& deaths) {
+  std::string all;
+  for (const MemoryDeath& one : deaths) {
+    LineWriter out;
+    out.whole("capBytes", one.cap.count).whole("peakBytes", one.peak.count);
+    out.whole("ranMs", one.ran.count()).text("time", to_rfc3339(one.at));
+    all += (all.empty() ? "" : ",") + out.object();
+  }
+  return "[" + all + "]";
+}
+
+namespace {
+
+/// The fields of every answer.
+LineWriter fields_of(const Task& task) {
   LineWriter out(256 + task.result.inline_json.size());
   out.text("taskId", task.id).text("agent", task.agent).text("priority", to_string(task.priority));
   out.text("state", to_string(task.state)).whole("attempt", task.attempt);
@@ -73,7 +74,9 @@ JsonText to_json(const Task& task) {
     out.raw("progress", "null");
   }
   text_or_null(out, "message", task.message);
-  out.whole("peakMemoryBytes", task.peak.count).whole("logBytes", task.log.text.size());
+  out.whole("peakMemoryBytes", task.peak.count).whole("logBytes", task.log_bytes);
+  const auto own_limit = task.grown_limit ? task.grown_limit : task.memory_limit;
+  if (own_limit) out.whole("memoryLimitBytes", own_limit->count);
   if (!task.idempotency_key.empty()) out.text("idempotencyKey", task.idempotency_key);
   if (!task.size_class.empty()) out.text("sizeClass", task.size_class);
   out.raw("error", task.error && ended ? error_text(*task.error) : "null");
@@ -84,6 +87,26 @@ JsonText to_json(const Task& task) {
   } else {
     out.raw("result", task.result.inline_json);  // JSON text already
   }
+  return out;
+}
+
+JsonText to_json(const Transition& one) {
+  LineWriter out;
+  out.text("state", to_string(one.state)).text("time", to_rfc3339(one.at)).whole("attempt", one.attempt);
+  if (!one.why.empty()) out.text(one.state == TaskState::running ? "workerId" : "reason", one.why);
+  return out.object();
+}
+
+}  // namespace
+
+JsonText to_json(const Task& task) { return fields_of(task).object(); }
+
+JsonText to_json_with_history(const Task& task) {
+  const TaskHistory history = history_of(task);
+  std::string all;
+  for (const Transition& one : history.transitions) all += (all.empty() ? "[" : ",") + to_json(one);
+  LineWriter out = fields_of(task);
+  out.raw("history", all + "]").whole("historyDropped", history.dropped);
   return out.object();
 }
 

@@ -12,6 +12,7 @@
 #include "protocol/duration.h"
 #include "protocol/messages.h"
 #include "protocol/words.h"
+#include "supervisor/history.h"
 
 namespace kurultai {
 
@@ -21,6 +22,15 @@ struct TaskError {
   std::string stack = {};
   std::optional<int> exit_code = {};
   std::optional<int> signal = {};
+  bool quarantined = false;  // all the memory that it may have is not enough
+};
+
+/// An attempt that ended by the task's own cap, and gave it a larger one.
+struct MemoryDeath {
+  Bytes cap;
+  Bytes peak;
+  Duration ran;  // until then
+  WallTime at;
 };
 
 /// The result: at most 64 KiB here as JSON, anything else in a file of the spool.
@@ -35,15 +45,6 @@ struct PayloadFile {
   std::string path;  // empty: none
   std::int64_t bytes = 0;
   std::string digest;  // which tells payloads apart
-};
-
-/// The newest bytes of what the task wrote to stderr and logged.
-struct TaskLog {
-  std::string text;
-  std::uint64_t dropped = 0;  // bytes before `text` that are no longer kept
-
-  void append(std::string_view more, std::size_t limit);
-  std::uint64_t end() const { return dropped + text.size(); }
 };
 
 /// A decision of the governor over this task, and what came of it.
@@ -62,7 +63,9 @@ struct Task {
   Priority priority = Priority::normal;
   Duration timeout{};
   int retries = 0;
-  std::optional<Bytes> memory_limit;  // its own cap; absent: its agent's
+  std::optional<Bytes> memory_limit;       // its own cap; absent: its agent's
+  std::optional<Bytes> grown_limit;        // in their place, since it died of a smaller one
+  std::vector<MemoryDeath> memory_deaths;  // where the agent's caps grow; oldest first
   std::string idempotency_key;
   std::string size_class;  // tasks of one need about as much memory; empty: its agent's
 
@@ -89,16 +92,21 @@ struct Task {
   JsonText checkpoint;
   TaskResult result;
   std::optional<TaskError> error;
-  TaskLog log;
+  std::int64_t log_bytes = 0;         // of stderr and LOG lines that are kept, in a file
   std::vector<TaskReceipt> receipts;  // the newest few, oldest first
-  bool cancel_asked = false;          // that was answered, so it holds whatever happens
-  bool skip_counted = false;          // a heartbeat that was passed over is counted once
-  int passes = 0;                     // tasks behind it that started while it waited for room
-  bool wait_told = false;             // with governance off: that it would have had to wait
+  TaskPast past;
+  bool cancel_asked = false;  // that was answered, so it holds whatever happens
+  bool skip_counted = false;  // a heartbeat that was passed over is counted once
+  bool left_early = false;    // it gave way to a prediction, and does so once
+  int passes = 0;             // tasks behind it that started while it waited for room
+  bool wait_told = false;     // with governance off: that it would have had to wait
 };
 
 /// The contract's task object, as JSON.
 JsonText to_json(const Task& task);
+/// And all that it has gone through, for who asks for this one.
+JsonText to_json_with_history(const Task& task);
 JsonText to_json(const TaskReceipt& receipt);
+JsonText to_json(const std::vector<MemoryDeath>& deaths);
 
 }  // namespace kurultai

@@ -183,7 +183,8 @@ def parsed():
     parser.add_argument("--broken", action="append", default=[], metavar="NAME", help="with --total: a run without report")
     parser.add_argument("--skip", nargs=2, metavar=("NAME", "REASON"), help="record as skipped, run nothing")
     parser.add_argument("--report", metavar="FILE", help="write the outcome as JSON instead of the totals")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
+    # Most of the time a test waits for something: two at a time keep less than half of two processors busy.
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() + 1, metavar="N")
     parser.add_argument("--time-limit", type=float, default=300, metavar="SECONDS", help="for each program")
     parser.add_argument("--filter", metavar="TEXT", help="only programs, or cases, with this in their name")
     parser.add_argument("--title", default="", metavar="TEXT", help="put in front of the names")

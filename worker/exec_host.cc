@@ -17,11 +17,10 @@
 #include <utility>
 #include <variant>
 
-#include "protocol/codec.h"
-#include "protocol/line_splitter.h"
 #include "worker/command.h"
 #include "worker/descendants.h"
 #include "worker/fd.h"
+#include "worker/supervisor_link.h"
 #include "worker/verdict.h"
 
 namespace kurultai {
@@ -29,7 +28,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::size_t max_line = 64 << 20;  // from the supervisor, which has limits of its own
 constexpr Duration kill_patience{5000};
 // Between a command's exit and the sweep: `cmd > >(tee log)` and the like end by themselves, with their
 // output.
@@ -53,7 +51,7 @@ class ExecHost {
   void on_signals();
   void reap();
   void read_messages();
-  void on_line(LineSplitter::Line line);
+  void on_line(ToAgentLine line);
   void on(TaskMessage task);
   void on(const Cancel& cancel);
   void on(const Preempt& preempt);
@@ -84,7 +82,7 @@ class ExecHost {
   pid_t parent_;
   Fd signals_;
   Fd nothing_{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
-  LineSplitter lines_{max_line};
+  SupervisorLink supervisor_;
 
   Stage stage_ = Stage::idle;
   std::optional<TimePoint> deadline_;  // of the stage
@@ -160,27 +158,17 @@ void ExecHost::reap() {
 }
 
 void ExecHost::read_messages() {
-  char buffer[65536];
-  const ssize_t count = ::read(STDIN_FILENO, buffer, sizeof buffer);
-  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
-  if (count <= 0) {
-    supervisor_gone_ = true;
-    return;
-  }
-  lines_.feed({buffer, static_cast<std::size_t>(count)}, [this](LineSplitter::Line line) {
-    on_line(line);
-    return !exit_status_;
+  const bool open = supervisor_.read([this](ToAgentLine line) {
+    if (!exit_status_) on_line(std::move(line));
   });
+  if (!open) supervisor_gone_ = true;
 }
 
-void ExecHost::on_line(LineSplitter::Line line) {
-  if (line.kind == LineSplitter::Kind::too_long)
-    return warn("a line longer than " + to_string(Bytes{max_line}));
-  ToAgentLine decoded = decode_to_agent(line.text);
-  if (auto* message = std::get_if<ToAgent>(&decoded)) {
+void ExecHost::on_line(ToAgentLine line) {
+  if (auto* message = std::get_if<ToAgent>(&line)) {
     std::visit([this](auto& one) { on(std::move(one)); }, *message);
   } else {
-    std::visit([this](const auto& other) { on(other); }, decoded);
+    std::visit([this](const auto& other) { on(other); }, line);
   }
 }
 
@@ -291,29 +279,7 @@ int ExecHost::poll_timeout() const {
 }
 
 void ExecHost::send(const FromAgent& message) {
-  const std::string line = encode(message);
-  for (std::size_t sent = 0; sent < line.size();) {
-    const ssize_t count = ::write(STDOUT_FILENO, line.data() + sent, line.size() - sent);
-    if (count > 0) sent += static_cast<std::size_t>(count);
-    if (count < 0 && errno == EAGAIN) {
-      pollfd out{STDOUT_FILENO, POLLOUT, 0};
-      ::poll(&out, 1, -1);
-    } else if (count < 0 && errno != EINTR) {
-      supervisor_gone_ = true;
-      return;
-    }
-  }
-}
-
-Fd watch_signals() {
-  sigset_t watched;
-  sigemptyset(&watched);
-  sigaddset(&watched, SIGTERM);
-  sigaddset(&watched, SIGCHLD);
-  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is the result's failure, not the host's end
-  return Fd(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!supervisor_.send(message)) supervisor_gone_ = true;
 }
 
 }  // namespace

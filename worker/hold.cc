@@ -54,15 +54,6 @@ std::optional<int> wait_for(pid_t agent, pid_t parent, const sigset_t& watched) 
   }
 }
 
-int end_like(int status) {
-  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
-  sigset_t all;
-  sigfillset(&all);
-  ::sigprocmask(SIG_UNBLOCK, &all, nullptr);
-  ::raise(WTERMSIG(status));
-  return 128 + WTERMSIG(status);
-}
-
 }  // namespace
 
 int hold(const Launch& launch, pid_t parent, const std::vector<char*>& argv) {

@@ -159,6 +159,15 @@ Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
   return {"exec", argv[0], errno};
 }
 
+int end_like(int status) {
+  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  ::raise(WTERMSIG(status));
+  return 128 + WTERMSIG(status);
+}
+
 std::expected<pid_t, Mishap> spawn(const Launch& launch, int in, int out, const std::vector<char*>& argv) {
   // execvp keeps a path and, for a script without `#!`, a copy of argv on the stack. Small enough for the
   // heap: from 128 KiB on it would be mapped and unmapped for each command.

@@ -68,6 +68,10 @@ bool bind_to_parent(pid_t parent, int signal);
 /// Replaces this process by the command. Returns only on failure. Ends the process when `parent` is gone.
 Mishap become(const Launch& launch, pid_t parent, char* const argv[]);
 
+/// For who ends as its command did: dies of the same signal, else returns the exit status. `status` is of
+/// wait(2).
+int end_like(int status);
+
 /// Starts the command as a child, in a process group of its own, bound to this process by PDEATHSIG. As fast
 /// as posix_spawn: the child borrows this process's memory until it has executed or failed, so this returns
 /// the child's own error without a pipe. `in` and `out` become its stdin and stdout; -1 leaves them as they

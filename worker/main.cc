@@ -1,5 +1,5 @@
 // kurultai-worker: what the supervisor starts for each worker. It becomes the agent, holds it, or hosts
-// commands.
+// commands or an MCP server.
 #include <unistd.h>
 
 #include <charconv>
@@ -13,6 +13,7 @@
 #include "worker/exec_host.h"
 #include "worker/hold.h"
 #include "worker/launch.h"
+#include "worker/mcp_host.h"
 
 namespace kurultai {
 namespace {
@@ -20,9 +21,10 @@ namespace {
 constexpr std::string_view usage =
     "usage: kurultai-worker [--join FILE]... [--limit-data BYTES] [--oom-score-adj N] [--nice N] "
     "[--uid N --gid N] [--cwd DIR] "
-    "[--parent PID] [--nofile N] [--payloads DIR] [--become | --hold | --exec-host] -- CMD [ARG...]";
+    "[--parent PID] [--nofile N] [--payloads DIR] [--become | --hold | --exec-host | --mcp-host] -- CMD "
+    "[ARG...]";
 
-enum class Mode { become, hold, exec_host };
+enum class Mode { become, hold, exec_host, mcp_host };
 
 struct Options {
   Mode mode = Mode::become;
@@ -50,6 +52,7 @@ bool set_mode(std::string_view name, Options& options) {
   if (name == "--become") return options.mode = Mode::become, true;
   if (name == "--hold") return options.mode = Mode::hold, true;
   if (name == "--exec-host") return options.mode = Mode::exec_host, true;
+  if (name == "--mcp-host") return options.mode = Mode::mcp_host, true;
   return false;
 }
 
@@ -116,6 +119,8 @@ int run(char** arguments) {
       return hold(options.launch, options.parent, options.command);
     case Mode::exec_host:
       return host_commands(options.launch, options.parent);
+    case Mode::mcp_host:
+      return host_mcp_server(options.launch, options.parent, options.command);
   }
   return exit_launch_failed;
 }

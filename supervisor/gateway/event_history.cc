@@ -5,28 +5,28 @@
 
 namespace kurultai {
 
-void EventHistory::add(std::uint64_t id, std::string_view task_id, std::string text) {
-  if (newest_ == 0) forgotten_ = id - 1;
-  newest_ = id;
-  bytes_ += text.size();
-  kept_.push_back({id, std::string(task_id), std::move(text)});
+void EventHistory::add(KeptEvent event) {
+  if (newest_ == 0) forgotten_ = event.id() - 1;
+  newest_ = event.id();
+  bytes_ += event.size();
+  kept_.push_back(std::move(event));
   while (kept_.size() > max_events_ || bytes_ > max_bytes_) {
-    bytes_ -= kept_.front().text.size();
-    forgotten_ = kept_.front().id;
+    bytes_ -= kept_.front().size();
+    forgotten_ = kept_.front().id();
     kept_.pop_front();
   }
 }
 
 std::string EventHistory::after(std::uint64_t id, std::string_view task_id) const {
   std::string texts;
-  for (auto at = std::ranges::upper_bound(kept_, id, {}, &Kept::id); at != kept_.end(); ++at) {
-    if (task_id.empty() || task_id == at->task_id) texts += at->text;
+  for (auto at = std::ranges::upper_bound(kept_, id, {}, &KeptEvent::id); at != kept_.end(); ++at) {
+    if (task_id.empty() || task_id == at->task_id()) texts += at->text();
   }
   return texts;
 }
 
 std::optional<std::uint64_t> EventHistory::oldest() const {
-  return kept_.empty() ? std::nullopt : std::optional(kept_.front().id);
+  return kept_.empty() ? std::nullopt : std::optional(kept_.front().id());
 }
 
 }  // namespace kurultai

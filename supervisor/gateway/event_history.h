@@ -1,4 +1,4 @@
-// The newest events as they were sent, for readers that come back: from each it can be told whether something
+// The newest events, for readers that come back: from each it can be told whether something
 // that it has not seen is no longer here. Pure.
 #pragma once
 
@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "supervisor/gateway/kept_event.h"
+
 namespace kurultai {
 
 class EventHistory {
@@ -16,8 +18,8 @@ class EventHistory {
   EventHistory(std::size_t max_events, std::size_t max_bytes)
       : max_events_(max_events), max_bytes_(max_bytes) {}
 
-  /// `id` is larger than that of the event before; `task_id` is empty for an event about no task.
-  void add(std::uint64_t id, std::string_view task_id, std::string text);
+  /// Its id is larger than that of the event before.
+  void add(KeptEvent event);
 
   /// The texts of those after `id`, one behind the other; of one task, or with an empty `task_id` of all.
   std::string after(std::uint64_t id, std::string_view task_id) const;
@@ -28,15 +30,9 @@ class EventHistory {
   std::optional<std::uint64_t> newest() const { return newest_ == 0 ? std::nullopt : std::optional(newest_); }
 
  private:
-  struct Kept {
-    std::uint64_t id;
-    std::string task_id;
-    std::string text;
-  };
-
   std::size_t max_events_;
   std::size_t max_bytes_;  // of the texts
-  std::deque<Kept> kept_;
+  std::deque<KeptEvent> kept_;
   std::size_t bytes_ = 0;
   std::uint64_t forgotten_ = 0;  // the newest that is no longer here, or was never
   std::uint64_t newest_ = 0;

@@ -33,23 +33,27 @@ EventStreams::EventStreams(uv::Loop& loop)
     : loop_(loop), history_(kept_events, kept_bytes), tick_(loop, [this] { tick(); }) {}
 
 void EventStreams::tell(const Event& event) {
-  std::string text = "id: " + std::to_string(event.id) + "\nevent: " + std::string(name_of(event)) +
-                     "\ndata: " + to_json(event) + "\n\n";
-  const std::string_view task_id = task_of(event);
+  KeptEvent kept(event);
+  if (!readers_.empty()) tell_readers(event, kept);
+  history_.add(std::move(kept));
+}
+
+void EventStreams::tell_readers(const Event& event, const KeptEvent& kept) {
+  std::string text;
   const std::size_t limit = backlog_limit(readers_.size());
   std::erase_if(readers_, [&](Reader& reader) {
     if (!reader.exchange->is_open()) return true;
-    if (reader.left_for >= 0 || (!reader.task_id.empty() && reader.task_id != task_id)) return false;
+    if (reader.left_for >= 0 || (!reader.task_id.empty() && reader.task_id != kept.task_id())) return false;
     if (reader.exchange->pending() > limit) {
       let_go(reader);
       return false;
     }
+    if (text.empty()) text = kept.text();
     reader.exchange->write(text);
     if (reader.task_id.empty() || !is_end_of_task(event)) return false;
     reader.exchange->end();
     return true;
   });
-  history_.add(event.id, task_id, std::move(text));
 }
 
 /// For a reader that cannot be told what it missed. Without an id, so that it does not move its place.

@@ -47,6 +47,7 @@ class EventStreams {
     int left_for = -1;  // ticks since it was let go: only what was written before is still on its way
   };
 
+  void tell_readers(const Event& event, const KeptEvent& kept);
   std::string note_of_loss(std::uint64_t after) const;
   void let_go(Reader& reader);
   void tick();

@@ -20,6 +20,11 @@ namespace {
 constexpr std::string_view too_many =
     "there are more connections than gateway.max_connections or max_connections_per_peer";
 constexpr std::string_view for_own_user = "the socket is for the supervisor's own user and root";
+// To pages of other sites, of the headers that a browser keeps from them otherwise.
+constexpr std::string_view told_to_pages =
+    "Retry-After, Location, ETag, Allow, Content-Disposition, Content-Range, Accept-Ranges";
+constexpr std::string_view taken_from_pages =
+    "Authorization, Content-Type, Last-Event-ID, Range, If-Range, If-None-Match";
 constexpr unsigned nobody = ~0U;        // whose user the kernel does not tell
 constexpr Duration reserve_time{2000};  // to ask in, when there is no room
 
@@ -119,15 +124,17 @@ std::string error_json(std::string_view code, std::string_view message, std::chr
 }
 
 Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller,
-                 Metrics& metrics, GatewaySettings settings, Reload reload, Troubles troubles)
+                 Metrics& metrics, const Schedules& schedules, GatewaySettings settings, Reload reload,
+                 LookAtHealth look_at_health)
     : loop_(loop),
       dispatcher_(dispatcher),
       monitor_(monitor),
       controller_(controller),
       metrics_(metrics),
+      schedules_(schedules),
       settings_(std::move(settings)),
       reload_(std::move(reload)),
-      troubles_(std::move(troubles)),
+      look_at_health_(std::move(look_at_health)),
       started_(loop.wall_now()),
       most_connections_(descriptors_for_connections()),
       event_streams_(loop) {
@@ -184,6 +191,7 @@ void Gateway::accept(std::unique_ptr<uv::Stream> stream, bool over_tcp) {
   connections_.push_back(std::make_unique<HttpConnection>(
       loop_, std::move(stream), over_tcp, std::move(limits),
       [this, in_reserve, stranger](const auto& exchange) {
+        welcome(*exchange);
         if (stranger) return respond_error(*exchange, 403, "forbidden", for_own_user);
         in_reserve ? handle_in_reserve(exchange) : handle(exchange);
       },
@@ -220,9 +228,11 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"GET", "/v1/events", &Gateway::get_events, "taskId lastEventId"},
       {"GET", "/v1/workers", &Gateway::get_workers},
       {"GET", "/v1/memory", &Gateway::get_memory},
-      {"GET", "/v1/queue", &Gateway::get_queue},
+      {"GET", "/v1/queue", &Gateway::get_queue, "limit"},
       {"GET", "/v1/agents", &Gateway::get_agents},
+      {"GET", "/v1/agents/{id}", &Gateway::get_agent},
       {"GET", "/v1/breakers", &Gateway::get_breakers},
+      {"GET", "/v1/schedules", &Gateway::get_schedules},
       {"GET", "/v1/config", &Gateway::get_config},
       {"POST", "/v1/reload", &Gateway::post_reload},
       {"POST", "/v1/drain", &Gateway::post_drain, "timeout wait"},
@@ -230,6 +240,7 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"GET", "/ready", &Gateway::get_ready},
       {"GET", "/metrics", &Gateway::get_metrics},
       {"GET", "/openapi.json", &Gateway::get_openapi},
+      {"GET", "/", &Gateway::get_dashboard},
   };
   return table;
 }
@@ -244,8 +255,24 @@ bool Gateway::is_own_page(const HttpRequest& request) const {
   const std::string_view origin = request.header("origin");
   // No Host is HTTP/1.0, which no browser speaks.
   if (!host.empty() && !is_own_host(host, settings_.listen)) return false;
-  return origin.empty() ||
+  return origin.empty() || is_welcome_page(request) ||
          is_own_host(origin.substr(std::min(origin.find("://") + 3, origin.size())), settings_.listen);
+}
+
+/// One of another site that gateway.cors_origins names.
+bool Gateway::is_welcome_page(const HttpRequest& request) const {
+  const auto& named = dispatcher_.config().gateway.cors_origins;
+  return std::ranges::find(named, request.header("origin")) != named.end();
+}
+
+/// What lets a browser hand the answer to such a page (Fetch Standard, "CORS protocol"). Credentials of the
+/// browser's own are not asked for: the token is a header that the page sets.
+void Gateway::welcome(Exchange& exchange) const {
+  if (dispatcher_.config().gateway.cors_origins.empty()) return;
+  exchange.add_header("Vary", "Origin");
+  if (!is_welcome_page(exchange.request())) return;
+  exchange.add_header("Access-Control-Allow-Origin", std::string(exchange.request().header("origin")));
+  exchange.add_header("Access-Control-Expose-Headers", std::string(told_to_pages));
 }
 
 // Nobody is asked for a body that nobody will read.
@@ -259,9 +286,12 @@ bool Gateway::wants_body(const HttpRequest& request) const {
 std::optional<Gateway::Denial> Gateway::denial(const HttpRequest& request) const {
   if (!is_own_page(request))
     return Denial{403, "forbidden", "requests for another host or from another site's page are refused"};
-  const bool open_to_all =
-      request.path == "/health" || request.path == "/ready" || request.path == "/metrics";
-  if (!request.over_tcp || open_to_all || has_token(request)) return {};
+  const auto open_to_all = {"/health", "/ready", "/metrics", "/"};
+  const bool is_open = std::ranges::find(open_to_all, request.path) != open_to_all.end();
+  // A browser asks beforehand, without the token, whether a page may ask at all; it is told nothing else.
+  const bool asks_leave = request.method == "OPTIONS" && is_welcome_page(request) &&
+                          !request.header("access-control-request-method").empty();
+  if (!request.over_tcp || is_open || asks_leave || has_token(request)) return {};
   return Denial{401, "unauthorized",
                 "TCP needs the header 'Authorization: Bearer TOKEN'; `kurultai status` over the socket names "
                 "the token's file"};
@@ -273,26 +303,45 @@ void Gateway::handle_in_reserve(const std::shared_ptr<Exchange>& exchange) {
   respond_error(*exchange, 503, "too_many_connections", too_many, std::chrono::seconds(1));
 }
 
+/// Of those that a path has, with commas; empty: there is no such path.
+std::string Gateway::methods_of(const std::string& path) {
+  std::string allowed;
+  for (const Route& route : routes()) {
+    if (match(route.pattern, path))
+      allowed += std::string(route.method) + (route.method == "GET" ? ", HEAD, " : ", ");
+  }
+  if (path == "*") allowed = "GET, HEAD, POST, DELETE, ";  // OPTIONS only, of the server as a whole
+  return allowed.empty() ? allowed : allowed + "OPTIONS";
+}
+
+/// What the path can, and to a page of another site whether it may.
+void Gateway::answer_options(Exchange& exchange, const std::string& allowed) const {
+  const HttpRequest& request = exchange.request();
+  Headers headers = {{"Allow", allowed}};
+  if (is_welcome_page(request) && !request.header("access-control-request-method").empty()) {
+    headers.emplace_back("Access-Control-Allow-Methods", allowed);
+    headers.emplace_back("Access-Control-Allow-Headers", taken_from_pages);
+    headers.emplace_back("Access-Control-Max-Age", "600");
+  }
+  exchange.respond(204, "", "", headers);
+}
+
 void Gateway::handle(const std::shared_ptr<Exchange>& exchange) {
   const HttpRequest& request = exchange->request();
   if (const auto denied = denial(request))
     return respond_error(*exchange, denied->status, denied->code, denied->message);
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
-  std::string allowed;
   for (const Route& route : routes()) {
+    if (route.method != method) continue;
     const auto id = match(route.pattern, request.path);
     if (!id) continue;
-    if (route.method == method) {
-      if (const auto wrong = unknown_parameter(request, route.parameters))
-        return respond_error(*exchange, 400, "invalid_task", *wrong);
-      return (this->*route.handler)(exchange, *id);
-    }
-    allowed += std::string(route.method) + (route.method == "GET" ? ", HEAD, " : ", ");
+    if (const auto wrong = unknown_parameter(request, route.parameters))
+      return respond_error(*exchange, 400, "invalid_task", *wrong);
+    return (this->*route.handler)(exchange, *id);
   }
-  if (request.path == "*") allowed = "GET, HEAD, POST, DELETE, ";  // OPTIONS only, of the server as a whole
+  const std::string allowed = methods_of(request.path);
   if (allowed.empty()) return respond_error(*exchange, 404, "not_found", "there is no " + request.path);
-  allowed += "OPTIONS";
-  if (method == "OPTIONS") return exchange->respond(204, "", "", {{"Allow", allowed}});
+  if (method == "OPTIONS") return answer_options(*exchange, allowed);
   exchange->respond(405, "application/json",
                     R"({"error":{"code":"method_not_allowed","message":"use )" + allowed + "\"}}\n",
                     {{"Allow", allowed}});
@@ -305,7 +354,7 @@ void Gateway::on_event(const Event& event) {
   tell_batches(about->task);
   auto waiting = waiters_.extract(about->task.id);
   if (waiting.empty()) return;
-  for (Waiter& waiter : waiting.mapped()) respond_json(*waiter.exchange, 200, to_json(about->task));
+  for (Waiter& waiter : waiting.mapped()) respond_json(*waiter.exchange, 200, waiter.shown(about->task));
 }
 
 }  // namespace kurultai

@@ -16,6 +16,7 @@
 #include "supervisor/gateway/event_streams.h"
 #include "supervisor/gateway/http.h"
 #include "supervisor/gateway/metrics.h"
+#include "supervisor/health.h"
 #include "supervisor/monitor.h"
 
 namespace kurultai {
@@ -32,11 +33,11 @@ struct GatewaySettings {
 class Gateway {
  public:
   using Reload = std::function<ConfigResult<ConfigChange>()>;
-  /// What is not as it should be, a sentence each.
-  using Troubles = std::function<std::vector<std::string>()>;
+  /// How the parts of the supervisor fare now.
+  using LookAtHealth = std::function<const Health&()>;
 
   Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller, Metrics& metrics,
-          GatewaySettings settings, Reload reload, Troubles troubles);
+          const Schedules& schedules, GatewaySettings settings, Reload reload, LookAtHealth look_at_health);
   ~Gateway();
 
   Result<void> start();
@@ -58,10 +59,12 @@ class Gateway {
   static const std::vector<Route>& routes();
 
  private:
+  using Shown = JsonText (*)(const Task&);  // how an answer shows a task
   /// Somebody who waits for the end of a task.
   struct Waiter {
     std::shared_ptr<Exchange> exchange;
     std::unique_ptr<uv::Timer> timer;
+    Shown shown;
   };
   /// Several tasks that are answered together.
   struct Batch {
@@ -73,18 +76,19 @@ class Gateway {
     std::size_t bytes = 0;                                                   // of the answers
     std::unique_ptr<uv::Timer> timer = {};
   };
-  struct LogFollower {
-    std::shared_ptr<Exchange> exchange;
-    std::uint64_t sent = 0;
-  };
+  struct LogReader;
 
   // gateway.cc
   void accept(std::unique_ptr<uv::Stream> stream, bool over_tcp);
   bool is_stranger(const uv::Stream& stream);
   void handle(const std::shared_ptr<Exchange>& exchange);
   void handle_in_reserve(const std::shared_ptr<Exchange>& exchange);
+  static std::string methods_of(const std::string& path);
+  void answer_options(Exchange& exchange, const std::string& allowed) const;
   bool wants_body(const HttpRequest& request) const;
   bool is_own_page(const HttpRequest& request) const;
+  bool is_welcome_page(const HttpRequest& request) const;
+  void welcome(Exchange& exchange) const;
   bool has_token(const HttpRequest& request) const;
   struct Denial {
     int status;
@@ -101,9 +105,13 @@ class Gateway {
   void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void respond_why(const std::shared_ptr<Exchange>& exchange, const std::string& id, const std::string& log);
   void get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-  void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit);
+  void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit, Shown shown);
   void feed_log(const Task& task);
+  void feed_log(const std::shared_ptr<LogReader>& reader);
+  void send_log(const std::shared_ptr<LogReader>& reader, LogPiece piece, bool is_end);
+  void leave_log(const std::string& id, const std::shared_ptr<LogReader>& reader);
 
   // routes_result.cc
   void get_result(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -125,8 +133,15 @@ class Gateway {
   void wait_for(const std::shared_ptr<Batch>& batch);
   void tell_batches(const Task& ended);
 
+  // routes_dashboard.cc
+  void get_dashboard(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+
   // routes_events.cc
   void get_events(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+
+  // routes_agents.cc
+  void get_agents(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_agent(const std::shared_ptr<Exchange>& exchange, const std::string& name);
 
   // routes_state.cc
   void get_health(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -135,8 +150,8 @@ class Gateway {
   void get_memory(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_workers(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_queue(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-  void get_agents(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_breakers(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  void get_schedules(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_config(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_reload(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void post_drain(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -147,9 +162,10 @@ class Gateway {
   Monitor& monitor_;
   Controller& controller_;
   Metrics& metrics_;
+  const Schedules& schedules_;
   GatewaySettings settings_;
   Reload reload_;
-  Troubles troubles_;
+  LookAtHealth look_at_health_;
   WallTime started_;
   std::unique_ptr<uv::Listener> socket_;
   std::unique_ptr<uv::Listener> tcp_;
@@ -162,7 +178,7 @@ class Gateway {
   std::vector<std::shared_ptr<ResultFollower>> result_followers_;
   std::vector<std::weak_ptr<Upload>> uploads_;
   std::uint64_t payloads_ = 0;  // for the names of their files
-  std::unordered_map<std::string, std::vector<LogFollower>> followers_;
+  std::unordered_map<std::string, std::vector<std::shared_ptr<LogReader>>> log_readers_;  // by task id
   EventStreams event_streams_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
@@ -179,6 +195,8 @@ std::string error_json(std::string_view code, std::string_view message, std::chr
 Result<Submission> read_submission(const nlohmann::json& body);
 /// `?wait`, at most an hour.
 Result<std::optional<Duration>> wait_of(const HttpRequest& request);
+/// `?limit`, 1 to 1000.
+Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual);
 /// Whether the body is the payload itself.
 bool is_payload(const HttpRequest& request);
 /// What is told of a task that was accepted.

@@ -21,6 +21,8 @@ std::string_view status_text(int status) {
       return "Partial Content";
     case 204:
       return "No Content";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
     case 401:
@@ -59,7 +61,7 @@ std::string_view status_text(int status) {
 }
 
 std::string_view HttpRequest::header(std::string_view name) const {
-  const auto found = headers.find(std::string(name));
+  const auto found = headers.find(name);
   return found == headers.end() ? std::string_view() : std::string_view(found->second);
 }
 
@@ -378,18 +380,29 @@ void HttpConnection::refuse(int status, std::string_view message) {
 
 std::string HttpConnection::head_of(int status, std::string_view type, const Headers& headers,
                                     std::optional<std::int64_t> length) const {
-  std::string head = "HTTP/1.1 " + std::to_string(status) + " " + std::string(status_text(status)) + "\r\n";
+  std::string head;
+  head.reserve(256);
+  head.append("HTTP/1.1 ")
+      .append(std::to_string(status))
+      .append(" ")
+      .append(status_text(status))
+      .append("\r\n");
   auto add = [&head](std::string_view name, std::string_view value) {
     head.append(name).append(": ").append(value).append("\r\n");
   };
   const bool is_http_1_0 = exchange_ != nullptr && exchange_->request_.is_http_1_0;
   if (!type.empty()) add("Content-Type", type);
   for (const auto& [name, value] : headers) add(name, value);
-  if (length && status != 204) add("Content-Length", std::to_string(*length));
+  if (exchange_ != nullptr) {
+    for (const auto& [name, value] : exchange_->headers_) add(name, value);
+  }
+  const bool has_body = status != 204 && status != 304;  // the length that 304 may name is that of the page
+  if (length && has_body) add("Content-Length", std::to_string(*length));
   if (!length && !is_http_1_0) add("Transfer-Encoding", "chunked");
   if (!keep_alive_) add("Connection", "close");
   if (keep_alive_ && is_http_1_0) add("Connection", "keep-alive");
-  return head + "\r\n";
+  head.append("\r\n");
+  return head;
 }
 
 void HttpConnection::response_done() {
@@ -444,7 +457,7 @@ void Exchange::respond(int status, std::string_view type, std::string body, cons
   if (!is_open()) return;
   const auto length = static_cast<std::int64_t>(body.size());
   if (request_.method == "HEAD") body.clear();
-  connection_->send(connection_->head_of(status, type, headers, length) + body);
+  connection_->send(connection_->head_of(status, type, headers, length).append(body));
   std::exchange(connection_, nullptr)->response_done();
 }
 

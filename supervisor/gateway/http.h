@@ -17,12 +17,13 @@ class Upload;
 
 struct HttpRequest {
   std::string method;
-  std::string target;                          // as sent
-  std::string path;                            // of the target, percent-decoded
-  std::map<std::string, std::string> query;    // percent-decoded
-  std::map<std::string, std::string> headers;  // names in lower case; repeated ones joined by ", "
-  std::string body;                            // where it is held in memory,
-  std::shared_ptr<Upload> upload = {};         // and where it is not
+  std::string target;                        // as sent
+  std::string path;                          // of the target, percent-decoded
+  std::map<std::string, std::string> query;  // percent-decoded
+  /// Names in lower case; repeated ones joined by ", ".
+  std::map<std::string, std::string, std::less<>> headers;
+  std::string body;                     // where it is held in memory,
+  std::shared_ptr<Upload> upload = {};  // and where it is not
   bool over_tcp = false;
   bool is_http_1_0 = false;
 
@@ -86,6 +87,10 @@ class Exchange {
 
   std::size_t pending() const;
   void when_written(std::function<void()> then);
+  /// For every kind of answer, beside its own.
+  void add_header(std::string name, std::string value) {
+    headers_.emplace_back(std::move(name), std::move(value));
+  }
   /// Called once if the client goes before the answer is complete.
   void on_gone(std::function<void()> callback) { on_gone_ = std::move(callback); }
 
@@ -93,6 +98,7 @@ class Exchange {
   friend class HttpConnection;
   HttpConnection* connection_;
   HttpRequest request_;
+  Headers headers_;
   std::function<void()> on_gone_;
   bool chunked_ = false;
 };

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "supervisor/dispatcher.h"
+#include "supervisor/schedules.h"
 
 namespace kurultai {
 
@@ -49,19 +50,65 @@ constexpr std::array failures = {
 using Seconds = std::chrono::duration<double>;
 double seconds(Seconds duration) { return duration.count(); }
 std::string str(std::string_view view) { return std::string(view); }
+/// To what was counted elsewhere. Never falls.
+void raise(Counter& counter, double to) { counter.Increment(std::max(0.0, to - counter.Value())); }
 
 }  // namespace
 
 struct Metrics::Families {
   prometheus::Registry registry;
-  /// Series that are there as long as their agent is in the configuration.
-  std::map<std::string, std::set<std::pair<Family<Counter>*, Counter*>>> by_agent;
+  using End = std::pair<TaskState, std::string_view>;  // and the reason's word, if it has one
+  /// Series that are there as long as their agent is in the configuration. Every task is counted here twice:
+  /// finding a series by its labels would cost as much as writing its events.
+  struct OfAgent {
+    std::array<Counter*, priority_count> submitted{};
+    std::map<End, Counter*> finished;
+    Counter* refused = nullptr;              // of its METRIC messages
+    std::map<std::string, Gauge*> gauges;    // that it told of
+    std::map<std::string, Counter*> totals;  // that it told of
+  };
+  std::map<std::string, OfAgent> by_agent;
 
-  Counter& of_agent(Family<Counter>& family, const std::string& agent, prometheus::Labels labels) {
-    labels["agent"] = agent;
-    Counter& counter = family.Add(labels);
-    by_agent[agent].emplace(&family, &counter);
-    return counter;
+  OfAgent& of_agent(const std::string& agent) {
+    const auto [known, is_new] = by_agent.try_emplace(agent);
+    OfAgent& series = known->second;
+    if (is_new) series.refused = &agent_refused.Add({{"agent", agent}});
+    for (std::size_t i = 0; is_new && i < priority_count; ++i)
+      series.submitted[i] =
+          &submitted.Add({{"agent", agent}, {"priority", str(to_string(all_priorities[i]))}});
+    return series;
+  }
+
+  Counter& ends_of(const std::string& agent, TaskState state, std::string_view reason) {
+    Counter*& counter = of_agent(agent).finished[{state, reason}];
+    if (counter == nullptr)
+      counter = &finished.Add({{"agent", agent}, {"state", str(to_string(state))}, {"reason", str(reason)}});
+    return *counter;
+  }
+
+  void forget(const OfAgent& series) {
+    for (Counter* counter : series.submitted) submitted.Remove(counter);
+    for (const auto& [end, counter] : series.finished) finished.Remove(counter);
+    agent_refused.Remove(series.refused);
+    for (const auto& [name, gauge] : series.gauges) agent_gauge.Remove(gauge);
+    for (const auto& [name, counter] : series.totals) agent_counter.Remove(counter);
+  }
+
+  /// Brings the series of one agent's own metrics up to date.
+  void show(const std::string& agent, const AgentMetrics::OfAgent& said) {
+    OfAgent& series = of_agent(agent);
+    raise(*series.refused, static_cast<double>(said.refused));
+    for (const auto& [name, known] : said.values) {
+      if (known.kind == Metric::Kind::gauge) {
+        Gauge*& gauge = series.gauges[name];
+        if (gauge == nullptr) gauge = &agent_gauge.Add({{"agent", agent}, {"name", name}});
+        gauge->Set(known.value);
+      } else {
+        Counter*& counter = series.totals[name];
+        if (counter == nullptr) counter = &agent_counter.Add({{"agent", agent}, {"name", name}});
+        raise(*counter, known.value);
+      }
+    }
   }
 
   Family<Gauge>& usage =
@@ -72,6 +119,10 @@ struct Metrics::Families {
                                      .Name("kurultai_worker_memory_bytes")
                                      .Help("Working set of a worker's tree")
                                      .Register(registry);
+  Family<Gauge>& leak_growth = BuildGauge()
+                                   .Name("kurultai_leak_growth_bytes_per_hour")
+                                   .Help("What a process that seems to leak grows by; 0: it does not seem to")
+                                   .Register(registry);
   Family<Counter>& worker_cpu =
       BuildCounter()
           .Name("kurultai_worker_cpu_seconds_total")
@@ -120,10 +171,19 @@ struct Metrics::Families {
                                    .Name("kurultai_threshold_crossings_total")
                                    .Help("Memory thresholds crossed")
                                    .Register(registry);
+  Family<Counter>& predictions =
+      BuildCounter()
+          .Name("kurultai_exhaustion_predictions_total")
+          .Help("Times that memory was said to run out: whether it would have, or was averted")
+          .Register(registry);
   Family<Counter>& withheld = BuildCounter()
                                   .Name("kurultai_governance_withheld_total")
                                   .Help("Actions not taken because FF_MEMORY_GOVERNANCE is false")
                                   .Register(registry);
+  Family<Counter>& moments = BuildCounter()
+                                 .Name("kurultai_schedule_moments_total")
+                                 .Help("Moments at which a scheduled task was due, by what came of it")
+                                 .Register(registry);
   Family<Gauge>& breaker = BuildGauge()
                                .Name("kurultai_circuit_breaker_state")
                                .Help("0 closed, 1 half-open, 2 open")
@@ -144,6 +204,18 @@ struct Metrics::Families {
                                   .Name("kurultai_memory_warnings_total")
                                   .Help("Workers that crossed their memory_warning")
                                   .Register(registry);
+  Family<Gauge>& agent_gauge = BuildGauge()
+                                   .Name("kurultai_agent_metric")
+                                   .Help("What agents say of themselves: the last value of a gauge")
+                                   .Register(registry);
+  Family<Counter>& agent_counter = BuildCounter()
+                                       .Name("kurultai_agent_metric_total")
+                                       .Help("What agents say of themselves: the sum of a counter")
+                                       .Register(registry);
+  Family<Counter>& agent_refused = BuildCounter()
+                                       .Name("kurultai_agent_metrics_refused_total")
+                                       .Help("METRIC messages of agents that were not taken")
+                                       .Register(registry);
   Histogram& wait = BuildHistogram()
                         .Name("kurultai_task_wait_seconds")
                         .Help("From submission to start")
@@ -168,8 +240,11 @@ struct Metrics::Families {
                             .Add({}, reaction_buckets);
 };
 
-Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor)
-    : dispatcher_(dispatcher), monitor_(monitor), families_(std::make_unique<Families>()) {
+Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules)
+    : dispatcher_(dispatcher),
+      monitor_(monitor),
+      schedules_(schedules),
+      families_(std::make_unique<Families>()) {
   Families& f = *families_;
   f.spawned.Add({});
   f.preempted.Add({});
@@ -210,7 +285,7 @@ void Metrics::meet_agents() {
   if (dispatcher_.config().exec.allow) names.insert(std::string(command_agent));
   std::erase_if(families_->by_agent, [&](const auto& known) {
     if (names.contains(known.first)) return false;
-    for (const auto& [family, counter] : known.second) family->Remove(counter);
+    families_->forget(known.second);
     return true;
   });
   for (const std::string& name : names) meet(name);
@@ -218,21 +293,14 @@ void Metrics::meet_agents() {
 
 void Metrics::meet(const std::string& agent) {
   Families& f = *families_;
-  for (const Priority priority : all_priorities) {
-    f.of_agent(f.submitted, agent, {{"priority", str(to_string(priority))}});
-  }
-  const auto finished = [&](TaskState state, std::string_view reason) {
-    f.of_agent(f.finished, agent, {{"state", str(to_string(state))}, {"reason", str(reason)}});
-  };
-  finished(TaskState::completed, "");
-  finished(TaskState::cancelled, to_string(FailReason::cancelled));
-  finished(TaskState::evicted, to_string(FailReason::evicted));
-  for (const FailReason reason : failures) finished(TaskState::failed, to_string(reason));
+  f.ends_of(agent, TaskState::completed, "");
+  f.ends_of(agent, TaskState::cancelled, to_string(FailReason::cancelled));
+  f.ends_of(agent, TaskState::evicted, to_string(FailReason::evicted));
+  for (const FailReason reason : failures) f.ends_of(agent, TaskState::failed, to_string(reason));
 }
 
 void Metrics::note_worker_cpu(std::chrono::microseconds used) {
-  Counter& counter = families_->worker_cpu.Add({});
-  counter.Increment(std::max(0.0, seconds(used) - counter.Value()));
+  raise(families_->worker_cpu.Add({}), seconds(used));
 }
 
 void Metrics::on_event(const Event& event) {
@@ -242,7 +310,7 @@ void Metrics::on_event(const Event& event) {
           [&](const TaskEvent& body) {
             const Task& task = body.task;
             if (body.kind == TaskEvent::Kind::queued && task.attempt == 1) {
-              f.of_agent(f.submitted, task.agent, {{"priority", str(to_string(task.priority))}}).Increment();
+              f.of_agent(task.agent).submitted[static_cast<std::size_t>(task.priority)]->Increment();
             }
             if (body.kind == TaskEvent::Kind::started) {
               f.wait.Observe(seconds(task.waited));
@@ -255,10 +323,7 @@ void Metrics::on_event(const Event& event) {
             if (body.why == "kill" || body.why == "preempt") f.reaction.Observe(seconds(body.reaction));
             if (!is_final(task.state)) return;
             if (task.started_at) f.run.Observe(seconds(task.ran));
-            f.of_agent(f.finished, task.agent,
-                       {{"state", str(to_string(task.state))},
-                        {"reason", task.error ? str(to_string(task.error->reason)) : ""}})
-                .Increment();
+            f.ends_of(task.agent, task.state, task.error ? to_string(task.error->reason) : "").Increment();
           },
           [&](const TaskRejected& body) { f.rejected.Add({{"code", str(body.code)}}).Increment(); },
           [&](const HeartbeatSkipped&) { f.skipped.Add({}).Increment(); },
@@ -268,6 +333,7 @@ void Metrics::on_event(const Event& event) {
               f.exited.Add({{"reason", str(body.reason)}}).Increment();
           },
           [&](const MemoryWarning&) { f.warnings.Add({}).Increment(); },
+          [](const LeakSuspected&) {},  // a gauge of each worker
           [&](const ThresholdCrossed& body) {
             f.crossings
                 .Add({{"threshold", str(to_string(body.threshold))},
@@ -303,10 +369,17 @@ void Metrics::refresh() {
   ::getrusage(RUSAGE_SELF, &used);
   const double cpu = static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
                      static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
-  Counter& counter = f.supervisor_cpu.Add({});
-  counter.Increment(cpu - counter.Value());
-  Counter& noise = f.noise.Add({});
-  noise.Increment(static_cast<double>(dispatcher_.noise_lines()) - noise.Value());
+  raise(f.supervisor_cpu.Add({}), cpu);
+  const Schedules::Totals& totals = schedules_.totals();
+  raise(f.moments.Add({{"outcome", "started"}}), static_cast<double>(totals.started));
+  raise(f.moments.Add({{"outcome", "missed"}}), static_cast<double>(totals.missed));
+  raise(f.moments.Add({{"outcome", "refused"}}), static_cast<double>(totals.refused));
+  const Predictions::Counts& counts = dispatcher_.governor().predictions().counts();
+  for (const auto& [outcome, count] :
+       {std::pair("true", counts.come_true), {"false", counts.false_alarms}, {"averted", counts.averted}})
+    raise(f.predictions.Add({{"outcome", outcome}}), static_cast<double>(count));
+  raise(f.noise.Add({}), static_cast<double>(dispatcher_.noise_lines()));
+  for (const auto& [agent, said] : dispatcher_.agent_metrics()) f.show(agent, said);
 }
 
 std::string Metrics::text(Exposition format) {
@@ -327,8 +400,10 @@ std::string Metrics::text(Exposition format) {
     const std::string& agent = worker->agent().name;
     show(f.worker_memory, {{"worker", worker->id()}, {"agent", agent}})
         .Set(static_cast<double>(worker->memory().count));
+    show(f.leak_growth, {{"worker", worker->id()}}).Set(kurultai::leak_growth(worker->leak.verdict()));
     without_worker.erase(agent);
   }
+  show(f.leak_growth, {{"worker", "supervisor"}}).Set(kurultai::leak_growth(dispatcher_.own_leak()));
   for (const std::string& agent : without_worker) show(f.worker_memory, {{"agent", agent}});
   for (const auto* breakers : {&dispatcher_.breakers(), &dispatcher_.called_breakers()}) {
     for (const auto& [name, breaker] : *breakers) {

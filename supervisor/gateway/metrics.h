@@ -13,12 +13,13 @@ namespace kurultai {
 
 class Dispatcher;
 class Monitor;
+class Schedules;
 
 class Metrics {
  public:
   /// Label sets are bounded: agents come from the configuration; workers are dropped when they exit; of what
-  /// agents call the dispatcher knows at most `max_called_breakers`.
-  explicit Metrics(const Dispatcher& dispatcher, const Monitor& monitor);
+  /// agents call the dispatcher knows at most `BreakerTable::most`.
+  Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules);
   ~Metrics();
 
   void on_event(const Event& event);
@@ -34,6 +35,7 @@ class Metrics {
 
   const Dispatcher& dispatcher_;
   const Monitor& monitor_;
+  const Schedules& schedules_;
   std::unique_ptr<Families> families_;
 };
 

@@ -1,6 +1,7 @@
 #include "supervisor/gateway/request_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <utility>
 
@@ -8,7 +9,6 @@ namespace kurultai {
 
 namespace {
 
-bool is_alnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool all_digits(std::string_view text) { return !text.empty() && std::ranges::all_of(text, is_digit); }
 
@@ -18,14 +18,29 @@ int hex_digit(char c) {
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-bool is_one_of(char c, std::string_view those) { return those.find(c) != std::string_view::npos; }
-// RFC 3986: unreserved and sub-delims.
-bool is_plain(char c) { return is_alnum(c) || is_one_of(c, "-._~!$&'()*+,;="); }
-// RFC 9110, 5.6.2.
-bool is_in_token(char c) { return is_alnum(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); }
-bool is_in_target(char c) { return is_plain(c) || is_one_of(c, ":@/?%"); }
+/// Letters, digits and `others`, by their codes: every byte of a header is looked up.
+class CharSet {
+ public:
+  constexpr explicit CharSet(std::string_view others) {
+    for (const char* range : {"az", "AZ", "09"}) {
+      for (char c = range[0]; c <= range[1]; ++c) put(c);
+    }
+    for (const char c : others) put(c);
+  }
+  constexpr bool operator()(char c) const { return has_[static_cast<unsigned char>(c)]; }
+
+ private:
+  constexpr void put(char c) { has_[static_cast<unsigned char>(c)] = true; }
+
+  std::array<bool, 256> has_{};
+};
+
+constexpr CharSet is_plain("-._~!$&'()*+,;=");     // RFC 3986: unreserved and sub-delims
+constexpr CharSet is_in_token("!#$%&'*+-.^_`|~");  // RFC 9110, 5.6.2
+constexpr CharSet is_in_target("-._~!$&'()*+,;=:@/?%");
 
 std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space) {
+  if (text.find_first_of("%+") == std::string_view::npos) return std::string(text);  // as nearly all are
   std::string decoded;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {

@@ -1,13 +1,13 @@
 // Routes about the supervisor itself.
 #include <unistd.h>
 
-#include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/gateway/openapi.h"
+#include "supervisor/gateway/state_json.h"
+#include "supervisor/schedules.h"
 
 namespace kurultai {
 
@@ -19,25 +19,21 @@ constexpr Duration default_drain{30000};
 
 json bytes_or_null(const std::optional<Bytes>& bytes) { return bytes ? json(bytes->count) : json(); }
 
-std::string_view name_of(Worker::State state, bool busy) {
-  switch (state) {
-    case Worker::State::starting:
-      return "starting";
-    case Worker::State::serving:
-      return busy ? "busy" : "idle";
-    case Worker::State::ending:
-      return "ending";
-    case Worker::State::gone:
-      return "gone";
-  }
-  return "gone";
-}
-
 json heap_json(const HeapFigures& heap) {
   return {{"heapUsed", bytes_or_null(heap.heap_used)},
           {"heapTotal", bytes_or_null(heap.heap_total)},
           {"external", bytes_or_null(heap.external)},
           {"arrayBuffers", bytes_or_null(heap.array_buffers)}};
+}
+
+json predictions_json(const Dispatcher& dispatcher) {
+  const Predictions& predictions = dispatcher.governor().predictions();
+  return {{"enabled", dispatcher.config().memory.predict},
+          {"open", predictions.is_open()},
+          {"true", predictions.counts().come_true},
+          {"false", predictions.counts().false_alarms},
+          {"averted", predictions.counts().averted},
+          {"timeToActMs", dispatcher.time_to_act().value().count()}};
 }
 
 json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Controller& controller) {
@@ -55,6 +51,7 @@ json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Con
     json object = {{"workerId", worker->id()},
                    {"agent", worker->agent().name},
                    {"memoryBytes", worker->memory().count},
+                   {"growthBytesPerSecond", worker->growth.growth().per_second.count},
                    {"heap", heap_json(worker->heap)}};
     for (const NamedReading& named : memory.workers.groups) {
       if (named.name != worker->id()) continue;
@@ -72,6 +69,7 @@ json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Con
           {"thresholds", thresholds},
           {"hysteresis", pressure.thresholds().hysteresis},
           {"over", over},
+          {"predictions", predictions_json(dispatcher)},
           {"supervisor",
            {{"rssBytes", memory.supervisor_rss.count},
             {"heapUsedBytes", memory.heap_used.count},
@@ -80,15 +78,36 @@ json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Con
           {"workers", workers}};
 }
 
+json troubles_of(const Health& health) {
+  json all = json::array();
+  for (const Standing& one : health.standings()) {
+    if (!one.trouble.empty()) all.push_back(one.trouble);
+  }
+  return all;
+}
+
+json parts_json(const Health& health) {
+  json all = json::array();
+  for (const Standing& one : health.standings()) {
+    json part = {{"part", one.part},
+                 {"status", one.trouble.empty() ? "ok" : "degraded"},
+                 {"since", to_rfc3339(one.since)}};
+    if (!one.trouble.empty()) part["trouble"] = one.trouble;
+    all.push_back(std::move(part));
+  }
+  return all;
+}
+
 }  // namespace
 
 void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   const FeatureFlags& flags = dispatcher_.config().flags;
-  const std::vector<std::string> troubles = troubles_();
-  json health = {{"status", troubles.empty() ? "ok" : "degraded"},
+  const Health& parts = look_at_health_();
+  json health = {{"status", parts.is_well() ? "ok" : "degraded"},
                  {"guarantee", to_string(controller_.guarantee())},
                  {"explanation", controller_.explanation()},
-                 {"troubles", troubles},
+                 {"troubles", troubles_of(parts)},
+                 {"parts", parts_json(parts)},
                  {"draining", dispatcher_.is_draining()},
                  {"memory", memory_json(dispatcher_, monitor_, controller_)},
                  {"uptimeSeconds", std::chrono::duration<double>(loop_.wall_now() - started_).count()},
@@ -108,7 +127,7 @@ void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::s
 }
 
 void Gateway::get_ready(const std::shared_ptr<Exchange>& exchange, const std::string&) {
-  if (const auto refusal = dispatcher_.refusal()) {
+  if (const auto refusal = dispatcher_.unready()) {
     return respond_error(*exchange, 503, to_string(refusal->code), refusal->message, refusal->retry_after);
   }
   respond_json(*exchange, 200, R"({"ready":true})");
@@ -132,27 +151,15 @@ void Gateway::get_memory(const std::shared_ptr<Exchange>& exchange, const std::s
 
 void Gateway::get_workers(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   json list = json::array();
-  const TimePoint now = loop_.now();
-  for (const auto& worker : dispatcher_.pool().workers()) {
-    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - worker->started());
-    list.push_back({{"workerId", worker->id()},
-                    {"agent", worker->agent().name},
-                    {"pid", worker->pid()},
-                    {"state", name_of(worker->state(), !worker->tasks().empty())},
-                    {"tasks", worker->tasks()},
-                    {"tasksDone", worker->tasks_done()},
-                    {"startedAt", to_rfc3339(loop_.wall_now() - age)},
-                    {"memoryBytes", worker->memory().count},
-                    {"peakMemoryBytes", worker->peak().count},
-                    {"memoryLimitBytes", worker->spec().memory_limit.count},
-                    {"noiseLines", worker->noise_lines},
-                    {"unknownMessages", worker->unknown_messages}});
-  }
+  for (const auto& worker : dispatcher_.pool().workers())
+    list.push_back(worker_json(*worker, loop_.now(), loop_.wall_now()));
   respond_json(*exchange, 200, to_text({{"workers", list}}));
 }
 
 void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   const TaskQueue& queue = dispatcher_.queue();
+  const auto limit = limit_of(exchange->request(), queue.depth() + queue.returned());
+  if (!limit) return respond_error(*exchange, 400, "invalid_task", limit.error().message);
   json levels = json::array();
   for (const Priority priority : all_priorities) {
     levels.push_back({{"priority", to_string(priority)},
@@ -161,6 +168,7 @@ void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::st
   }
   json tasks = json::array();
   for (const std::string& id : queue.in_order()) {
+    if (tasks.size() == *limit) break;
     const Task* task = dispatcher_.tasks().find(id);
     if (task == nullptr) continue;
     tasks.push_back({{"taskId", task->id},
@@ -178,50 +186,14 @@ void Gateway::get_queue(const std::shared_ptr<Exchange>& exchange, const std::st
                         {"tasks", tasks}}));
 }
 
-void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::string&) {
-  const Config& config = dispatcher_.config();
-  std::map<std::string, int> queued;
-  for (const Task* task : dispatcher_.tasks().list(
-           "", dispatcher_.tasks().size(), [](const Task& t) { return t.state == TaskState::queued; })) {
-    queued[task->agent] += 1;
-  }
-  const auto footprint_json = [&](const std::string& name, const std::string& size_class) {
-    const Footprints& footprints = dispatcher_.footprints();
-    const Bytes cap = memory_limit_of(config.agents.at(name), config);
-    return json{{"footprintBytes", dispatcher_.footprint_of(name, size_class, cap).count},
-                {"footprintSamples", footprints.samples(name, size_class)}};
-  };
-  json list = json::array();
-  for (const auto& [name, agent] : config.agents) {
-    const AgentFigures figures = dispatcher_.figures(name);
-    const auto workers = std::ranges::count_if(
-        dispatcher_.pool().workers(), [&](const auto& worker) { return worker->agent().name == name; });
-    list.push_back({{"name", name},
-                    {"protocol", agent.protocol == AgentProtocol::exec ? "exec" : "jsonl"},
-                    {"workers", workers},
-                    {"running", figures.running},
-                    {"queued", queued[name]},
-                    {"completed", figures.completed},
-                    {"failed", figures.failed},
-                    {"restarts", dispatcher_.pool().restarts(name)},
-                    {"memoryLimitBytes", memory_limit_of(agent, config).count}});
-    list.back().update(footprint_json(name, ""));
-    for (const std::string& size_class : dispatcher_.footprints().size_classes(name))
-      list.back()["sizeClasses"][size_class] = footprint_json(name, size_class);
-  }
-  respond_json(*exchange, 200, to_text({{"agents", list}}));
-}
-
 void Gateway::get_breakers(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   const TimePoint now = dispatcher_.now();
   json list = json::array();
   const auto add = [&](const std::string& name, const char* kind, const CircuitBreaker& breaker) {
-    const auto wait = std::chrono::ceil<std::chrono::seconds>(breaker.retry_after(now));
-    list.push_back({{"name", name},
-                    {"kind", kind},
-                    {"state", to_string(breaker.state())},
-                    {"failures", breaker.failures(now)},
-                    {"retryAfter", wait.count() > 0 ? json(wait.count()) : json()}});
+    json object = breaker_json(breaker, now);
+    object["name"] = name;
+    object["kind"] = kind;
+    list.push_back(std::move(object));
   };
   const CircuitBreaker unused({});  // an agent that nothing was submitted to yet
   for (const auto& [name, agent] : dispatcher_.config().agents) {
@@ -230,6 +202,25 @@ void Gateway::get_breakers(const std::shared_ptr<Exchange>& exchange, const std:
   }
   for (const auto& [name, breaker] : dispatcher_.called_breakers()) add(name, "called", breaker);
   respond_json(*exchange, 200, to_text({{"breakers", list}}));
+}
+
+void Gateway::get_schedules(const std::shared_ptr<Exchange>& exchange, const std::string&) {
+  json list = json::array();
+  for (const auto& [name, entry] : schedules_.entries()) {
+    const ScheduleConfig& config = entry.config;
+    list.push_back({{"name", name},
+                    {"agent", config.agent},
+                    {"every", entry.cron ? json() : json(to_string(config.every))},
+                    {"cron", entry.cron ? json(config.cron) : json()},
+                    {"nextAt", to_rfc3339(schedules_.next_of(entry))},
+                    {"startedAt", entry.started_at ? json(to_rfc3339(*entry.started_at)) : json()},
+                    {"taskId", entry.task_id.empty() ? json() : json(entry.task_id)},
+                    {"running", entry.state.is_running()},
+                    {"started", entry.started},
+                    {"missed", entry.state.missed()},
+                    {"refused", entry.state.refusals()}});
+  }
+  respond_json(*exchange, 200, to_text({{"schedules", list}}));
 }
 
 void Gateway::get_config(const std::shared_ptr<Exchange>& exchange, const std::string&) {

@@ -16,7 +16,6 @@ namespace {
 constexpr Duration longest_wait = std::chrono::hours(1);
 constexpr std::size_t default_page = 100;
 constexpr std::size_t largest_page = 1000;
-constexpr std::size_t most_unread_log = 256 * 1024;  // of one follower
 constexpr int most_retries = 1000;
 constexpr std::size_t longest_key = 256;
 constexpr std::size_t longest_size_class = 64;
@@ -102,6 +101,16 @@ Result<std::optional<Duration>> wait_of(const HttpRequest& request) {
   return std::min(*wait, longest_wait);
 }
 
+Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual) {
+  const auto text = request.parameter("limit");
+  if (!text) return usual;
+  std::size_t limit = 0;
+  const char* const end = text->data() + text->size();
+  const auto [rest, error] = std::from_chars(text->data(), end, limit);
+  if (error == std::errc{} && rest == end && limit > 0 && limit <= largest_page) return limit;
+  return failure("limit: a number from 1 to " + std::to_string(largest_page));
+}
+
 std::string accepted_json(const Task& task, const TaskQueue& queue) {
   json answer = {{"taskId", task.id}, {"state", to_string(task.state)}};
   if (const auto position = queue.position(task.id)) answer["position"] = *position;
@@ -135,20 +144,21 @@ void Gateway::answer_submission(const std::shared_ptr<Exchange>& exchange,
     return respond_error(*exchange, status_of(refusal.code), to_string(refusal.code), refusal.message,
                          refusal.retry_after);
   }
-  if (wait) return wait_for(**task, exchange, *wait);
+  if (wait) return wait_for(**task, exchange, *wait, to_json);
   respond_json(*exchange, 202, accepted_json(**task, dispatcher_.queue()));
 }
 
-void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit) {
-  if (is_final(task.state)) return respond_json(*exchange, 200, to_json(task));
-  auto timer = std::make_unique<uv::Timer>(loop_, [this, exchange, id = task.id] {
-    if (const Task* waited = dispatcher_.tasks().find(id)) respond_json(*exchange, 202, to_json(*waited));
+void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit,
+                       Shown shown) {
+  if (is_final(task.state)) return respond_json(*exchange, 200, shown(task));
+  auto timer = std::make_unique<uv::Timer>(loop_, [this, exchange, shown, id = task.id] {
+    if (const Task* waited = dispatcher_.tasks().find(id)) respond_json(*exchange, 202, shown(*waited));
     auto& list = waiters_[id];
     std::erase_if(list, [&](const Waiter& waiter) { return waiter.exchange == exchange; });
     if (list.empty()) waiters_.erase(id);
   });
   timer->start(limit);
-  waiters_[task.id].push_back({exchange, std::move(timer)});
+  waiters_[task.id].push_back({exchange, std::move(timer), shown});
   exchange->on_gone([this, guard = std::weak_ptr(alive_), id = task.id, gone = exchange.get()] {
     if (guard.expired()) return;
     const auto found = waiters_.find(id);
@@ -173,15 +183,8 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
               "'; there are queued, running, suspended, completed, failed, cancelled, evicted");
     states.insert(*state);
   }
-  std::size_t limit = default_page;
-  if (const auto text = request.parameter("limit")) {
-    const char* const end = text->data() + text->size();
-    const auto [rest, error] = std::from_chars(text->data(), end, limit);
-    if (error != std::errc{} || rest != end || limit == 0 || limit > largest_page) {
-      return respond_error(*exchange, 400, "invalid_task",
-                           "limit: a number from 1 to " + std::to_string(largest_page));
-    }
-  }
+  const auto limit = limit_of(request, default_page);
+  if (!limit) return respond_error(*exchange, 400, "invalid_task", limit.error().message);
   const std::string order = request.parameter("order").value_or("oldest");
   if (order != "oldest" && order != "newest")
     return respond_error(*exchange, 400, "invalid_task", "order: oldest or newest first");
@@ -194,12 +197,12 @@ void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::s
            (agent.empty() || agent == task.agent);
   };
   const auto found = dispatcher_.tasks().list(
-      after, limit, is_wanted,
+      after, *limit, is_wanted,
       order == "newest" ? TaskTable::Order::newest_first : TaskTable::Order::oldest_first);
   std::string text = "{\"tasks\":[";
   for (const Task* task : found) text += (task == found.front() ? "" : ",") + to_json(*task);
   text +=
-      "],\"next\":" + (found.size() == limit ? "\"" + found.back()->id + "\"" : std::string("null")) + "}";
+      "],\"next\":" + (found.size() == *limit ? "\"" + found.back()->id + "\"" : std::string("null")) + "}";
   respond_json(*exchange, 200, std::move(text));
 }
 
@@ -208,8 +211,8 @@ void Gateway::get_task(const std::shared_ptr<Exchange>& exchange, const std::str
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
   const auto wait = wait_of(exchange->request());
   if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
-  if (*wait) return wait_for(*task, exchange, **wait);
-  respond_json(*exchange, 200, to_json(*task));
+  if (*wait) return wait_for(*task, exchange, **wait, to_json_with_history);
+  respond_json(*exchange, 200, to_json_with_history(*task));
 }
 
 void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
@@ -229,39 +232,6 @@ void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::
     if (kept == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
     respond_json(*exchange, 202, to_json(*kept));
   });
-}
-
-void Gateway::get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
-  const Task* task = dispatcher_.tasks().find(id);
-  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
-  const Headers headers = {{"Content-Disposition", "attachment; filename=\"" + id + ".log\""},
-                           {"X-Content-Type-Options", "nosniff"}};
-  const std::string wish = exchange->request().parameter("follow").value_or("0");
-  if (wish != "0" && wish != "1")
-    return respond_error(*exchange, 400, "invalid_task", "follow: must be 0 or 1");
-  const bool follow = wish == "1" && !is_final(task->state);
-  if (!follow) return exchange->respond(200, "text/plain; charset=utf-8", task->log.text, headers);
-  exchange->begin(200, "text/plain; charset=utf-8", headers);
-  followers_[id].push_back({exchange, 0});
-  feed_log(*task);
-}
-
-void Gateway::feed_log(const Task& task) {
-  const auto found = followers_.find(task.id);
-  if (found == followers_.end()) return;
-  std::erase_if(found->second, [&](LogFollower& follower) {
-    if (!follower.exchange->is_open()) return true;
-    // A reader that is too slow misses the oldest lines, as the log itself drops them.
-    if (follower.exchange->pending() < most_unread_log || is_final(task.state)) {
-      const std::uint64_t from = std::max(follower.sent, task.log.dropped);
-      follower.exchange->write(task.log.text.substr(from - task.log.dropped));
-      follower.sent = task.log.end();
-    }
-    if (!is_final(task.state)) return false;
-    follower.exchange->end();
-    return true;
-  });
-  if (found->second.empty()) followers_.erase(found);
 }
 
 }  // namespace kurultai

@@ -12,6 +12,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t last_lines = 20;
+constexpr std::size_t most_of_tail = 16 * 1024;
 
 /// The last lines of a log.
 std::string tail(std::string_view text) {
@@ -29,9 +30,17 @@ std::string sentence_of_waiting(const Task& task, const Dispatcher& dispatcher) 
   if (dispatcher.is_draining()) return place + "; the supervisor is draining";
   const Governor& governor = dispatcher.governor();
   if (!governor.allows_start(task.priority, dispatcher.pool().active() > 0)) {
+    if (governor.keeps_room() && !governor.pressure().is_over(Threshold::preempt))
+      return place + "; memory grows and is about to run out, so a " + std::string(to_string(task.priority)) +
+             " task has to wait";
     const int percent = static_cast<int>(governor.pressure().ratio() * 100);
     return place + "; memory is at " + std::to_string(percent) + " % of the budget, and a " +
            std::string(to_string(task.priority)) + " task has to wait for it to fall";
+  }
+  if (const Duration held = dispatcher.held_back_for(task); held.count() > 0) {
+    return place + "; agent '" + task.agent +
+           "' keeps failing and its circuit is open: the next task may be tried in " +
+           to_string(std::chrono::ceil<std::chrono::seconds>(held));
   }
   const auto pause = task.not_before - dispatcher.now();
   if (pause.count() > 0 && dispatcher.pool().active() > 0) {
@@ -64,6 +73,18 @@ std::string sentence_of(const Task& task, const Dispatcher& dispatcher) {
 void Gateway::get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id) {
   const Task* task = dispatcher_.tasks().find(id);
   if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
+  if (task->log_bytes == 0) return respond_why(exchange, id, "");
+  dispatcher_.logs().read(id, newest_of_log, most_of_tail,
+                          [this, guard = std::weak_ptr(alive_), exchange, id](const LogPiece& piece) {
+                            if (!guard.expired() && exchange->is_open())
+                              respond_why(exchange, id, tail(piece.text));
+                          });
+}
+
+void Gateway::respond_why(const std::shared_ptr<Exchange>& exchange, const std::string& id,
+                          const std::string& log) {
+  const Task* task = dispatcher_.tasks().find(id);
+  if (task == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
   json decisions = json::array();
   for (const TaskReceipt& one : task->receipts) decisions.push_back(json::parse(to_json(one)));
   respond_json(*exchange, 200,
@@ -75,7 +96,8 @@ void Gateway::get_why(const std::shared_ptr<Exchange>& exchange, const std::stri
                         {"peakMemoryBytes", task->peak.count},
                         {"summary", sentence_of(*task, dispatcher_)},
                         {"decisions", std::move(decisions)},
-                        {"log", tail(task->log.text)}}));
+                        {"memoryDeaths", json::parse(to_json(task->memory_deaths))},
+                        {"log", log}}));
 }
 
 }  // namespace kurultai

@@ -59,6 +59,9 @@ class WorkerGroup {
   /// launcher, which stays (`--hold`) as the subreaper of all below; it gets no signals of signal_all, and
   /// dies last in kill_all. With cgroups it finds those whom somebody moved out of their group.
   virtual void started(int pid) = 0;
+  /// Told once, when that process was reaped: its exit status, and the signal that ended it, or 0. A launcher
+  /// that ended badly may have left behind what it held together.
+  virtual void ended(int /*status*/, int /*signal*/) {}
 
   virtual Result<GroupReading> read() const = 0;
   /// Only the counter of kills for the cap, as cheap as the level can: asked at the end of every task.

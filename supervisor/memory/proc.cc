@@ -221,6 +221,7 @@ Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
     if (!process && is_gone(process.error())) return {};
     if (!process) return std::unexpected(process.error());
     if (process->is_dead() || (start && process->id.start != *start)) return {};
+    if (!start && !seen.contains(process->parent)) return {};  // the number is another process's by now
     seen.insert(pid);
     tree.push_back(*process);
     return {};

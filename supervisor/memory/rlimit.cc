@@ -110,6 +110,10 @@ class RlimitGroup : public WorkerGroup {
     if (auto process = read_process(proc_root_, pid)) tree_.root = process->id;
   }
 
+  void ended(int status, int signal) override {
+    may_have_strays_ = !taken_whole_ && (status != 0 || signal != 0);
+  }
+
   /// On the loop, so without PSS: both figures are the sum of rss.
   Result<GroupReading> read() const override {
     auto processes = look();
@@ -144,6 +148,8 @@ class RlimitGroup : public WorkerGroup {
   std::string name_;
   Bytes cap_;
   mutable ProcessTree tree_;
+  bool taken_whole_ = false;      // by us: the launcher last, when nobody else was left
+  bool may_have_strays_ = false;  // the launcher ended badly
 };
 
 class RlimitController : public Controller {
@@ -185,8 +191,9 @@ class RlimitController : public Controller {
 
   void forget(const RlimitGroup* group) { std::erase(groups_, group); }
 
-  /// Processes with the instance's mark that are in no other group's tree.
-  Result<std::vector<ProcessId>> marked_for(const RlimitGroup* group) const;
+  /// Processes with the instance's mark, begun at `since` or later, that are in no other group's tree. Looks
+  /// at every process of the machine.
+  Result<std::vector<ProcessId>> marked_for(const RlimitGroup* group, std::uint64_t since) const;
 
  private:
   std::vector<TreeRequest> requests() const {
@@ -213,8 +220,9 @@ Result<std::vector<ProcessState>> RlimitGroup::look() const {
   return processes;
 }
 
-Result<std::vector<ProcessId>> RlimitController::marked_for(const RlimitGroup* group) const {
-  auto marked = find_marked(proc_root_, instance_, {});
+Result<std::vector<ProcessId>> RlimitController::marked_for(const RlimitGroup* group,
+                                                            std::uint64_t since) const {
+  auto marked = find_marked(proc_root_, instance_, {}, since);
   if (!marked) return std::unexpected(marked.error());
   std::set<int> others;
   for (const RlimitGroup* other : groups_) {
@@ -232,7 +240,8 @@ Result<std::vector<ProcessId>> RlimitController::marked_for(const RlimitGroup* g
 /// A launcher that was killed itself held its tree together no more: what left the tree then has the mark
 /// still.
 Result<void> RlimitGroup::look_for_strays() {
-  auto strays = controller_.marked_for(this);
+  if (!may_have_strays_) return {};
+  auto strays = controller_.marked_for(this, tree_.root.start);
   if (!strays) return std::unexpected(strays.error());
   tree_.known.insert(tree_.known.end(), strays->begin(), strays->end());
   return {};
@@ -281,6 +290,7 @@ Result<bool> RlimitGroup::kill_all() {
   // The launcher goes last, in a later call: orphans of those who die come to it.
   const bool only_root =
       std::ranges::all_of(*processes, [&](const auto& process) { return is_root(process); });
+  taken_whole_ = only_root;
   for (const ProcessState& process : *processes)
     if (only_root || !is_root(process)) signal_process(proc_root_, process.id, SIGKILL);
   return false;

@@ -44,9 +44,11 @@ struct Search {
 /// Those of `processes` that have the mark. One that went away before we looked is neither marked nor a
 /// stranger.
 std::vector<ProcessId> marked_ones(const std::string& proc_root, const std::vector<ProcessState>& processes,
-                                   const std::string& mark, std::unordered_set<int>& vanished) {
+                                   const std::string& mark, std::uint64_t since,
+                                   std::unordered_set<int>& vanished) {
   std::vector<ProcessId> found;
   for (const ProcessState& process : processes) {
+    if (process.id.start < since) continue;
     const auto environment = read_file(proc_root + "/" + std::to_string(process.id.pid) + "/environ");
     if (environment && has_mark(*environment, mark)) found.push_back(process.id);
     if (!environment && is_gone(environment.error())) vanished.insert(process.id.pid);
@@ -55,12 +57,13 @@ std::vector<ProcessId> marked_ones(const std::string& proc_root, const std::vect
 }
 
 Result<Search> search(const std::string& proc_root, const std::string& instance,
-                      const std::vector<int>& spared) {
+                      const std::vector<int>& spared, std::uint64_t since = 0) {
   auto processes = all_processes(proc_root);
   if (!processes) return std::unexpected(processes.error());
   const auto never = with_ancestors(*processes, spared);
   std::unordered_set<int> no_strangers;
-  auto roots = marked_ones(proc_root, *processes, std::string(instance_mark) + "=" + instance, no_strangers);
+  const std::string mark = std::string(instance_mark) + "=" + instance;
+  auto roots = marked_ones(proc_root, *processes, mark, since, no_strangers);
   std::erase_if(roots, [&](const ProcessId& root) { return never.contains(root.pid); });
   auto tree = walk_tree(proc_root, roots);
   if (!tree) return std::unexpected(tree.error());
@@ -80,8 +83,8 @@ Result<Search> search(const std::string& proc_root, const std::string& instance,
 }  // namespace
 
 Result<std::vector<ProcessState>> find_marked(const std::string& proc_root, const std::string& instance,
-                                              const std::vector<int>& spared) {
-  auto found = search(proc_root, instance, spared);
+                                              const std::vector<int>& spared, std::uint64_t since) {
+  auto found = search(proc_root, instance, spared, since);
   if (!found) return std::unexpected(found.error());
   return std::move(found->marked);
 }

@@ -15,9 +15,10 @@ namespace kurultai {
 inline constexpr const char* instance_mark = "KURULTAI_INSTANCE";
 
 /// Living processes with the mark, and their descendants; never ourselves, our ancestors, or `spared`.
-/// Processes whose environment we may not read are passed over.
+/// Processes whose environment we may not read are passed over; and that of those which started before
+/// `since` (clock ticks after boot) is not looked at.
 Result<std::vector<ProcessState>> find_marked(const std::string& proc_root, const std::string& instance,
-                                              const std::vector<int>& spared = {});
+                                              const std::vector<int>& spared = {}, std::uint64_t since = 0);
 
 /// Kills them, again and again, until a search finds none. Blocks, at most `patience`. Refuses when our own
 /// environment has this very mark, for then it cannot tell ours from others.

@@ -91,7 +91,7 @@ void Database::Close::operator()(sqlite3* database) const noexcept { sqlite3_clo
 Statement& Statement::bind(int parameter, std::string_view text) {
   // A view of nothing has no address, which SQLite takes for NULL.
   sqlite3_bind_text64(statement_.get(), parameter + 1, text.empty() ? "" : text.data(), text.size(),
-                      SQLITE_TRANSIENT, SQLITE_UTF8);
+                      SQLITE_STATIC, SQLITE_UTF8);
   return *this;
 }
 

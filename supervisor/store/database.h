@@ -14,10 +14,10 @@ struct sqlite3_stmt;
 
 namespace kurultai {
 
-/// Parameters and columns count from 0. A failed bind shows when the statement is run.
+/// Parameters and columns count from 0.
 class Statement {
  public:
-  Statement& bind(int parameter, std::string_view text);  // copied by SQLite
+  Statement& bind(int parameter, std::string_view text);  // not copied: has to be there until it has run
   Statement& bind(int parameter, std::int64_t number);
   Statement& bind(int parameter, double number);
   template <typename Value>

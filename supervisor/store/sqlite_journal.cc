@@ -57,7 +57,8 @@ struct SqliteJournal::Writer {
   std::string path;
   std::optional<Database> database;
   std::optional<TaskRows> rows;
-  bool lost = false;  // the file had to be made anew: nothing was written yet
+  std::optional<Statement> begin, end;  // of a transaction
+  bool lost = false;                    // the file had to be made anew: nothing was written yet
   std::set<std::string>
       unsure;  // results of which a sync failed; each belongs to a change that is still to come
 
@@ -67,13 +68,21 @@ struct SqliteJournal::Writer {
     if (auto set = opened->execute(pragmas); !set) return set;
     auto prepared = TaskRows::open(*opened);
     if (!prepared) return std::unexpected(prepared.error());
+    auto beginning = opened->prepare("BEGIN IMMEDIATE");
+    if (!beginning) return std::unexpected(beginning.error());
+    auto ending = opened->prepare("COMMIT");
+    if (!ending) return std::unexpected(ending.error());
     database.emplace(*std::move(opened));
     rows.emplace(*std::move(prepared));
+    begin.emplace(*std::move(beginning));
+    end.emplace(*std::move(ending));
     return {};
   }
 
   void close() {
     rows.reset();
+    begin.reset();
+    end.reset();
     database.reset();
   }
 
@@ -89,11 +98,11 @@ struct SqliteJournal::Writer {
   }
 
   Result<void> commit(const std::vector<Change>& batch) {
-    if (auto begun = database->execute("BEGIN IMMEDIATE"); !begun) return begun;
+    if (auto begun = begin->run(); !begun) return begun;
     for (const Change& change : batch) {
       if (auto applied = apply(change); !applied) return applied;
     }
-    return database->execute("COMMIT");
+    return end->run();
   }
 
   Result<void> sync(const std::string& result) {

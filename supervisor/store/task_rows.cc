@@ -13,7 +13,7 @@ using nlohmann::json;
 namespace {
 
 constexpr std::int64_t own_format = 0x4b75726c;  // "Kurl", SQLite's application_id
-constexpr std::int64_t newest_schema = 2;
+constexpr std::int64_t newest_schema = 3;
 
 constexpr const char* schema_1 = R"(
 CREATE TABLE submitted(
@@ -38,21 +38,28 @@ ALTER TABLE submitted ADD COLUMN payload_digest TEXT NOT NULL DEFAULT '';
 PRAGMA user_version = 2;
 )";
 
+/// Caps that grew, and what a task that runs again has gone through.
+constexpr const char* schema_3 = R"(
+ALTER TABLE progress ADD COLUMN grown_limit INTEGER;
+ALTER TABLE progress ADD COLUMN memory_deaths TEXT NOT NULL DEFAULT '';
+ALTER TABLE progress ADD COLUMN past TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 3;
+)";
+
 /// Each brings a file from the version before it to its own.
-constexpr std::array schemas = {schema_1, schema_2};
+constexpr std::array schemas = {schema_1, schema_2, schema_3};
 static_assert(schemas.size() == newest_schema);
 
 constexpr std::string_view insert_sql =
     "INSERT OR REPLACE INTO submitted VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 constexpr std::string_view replace_sql =
     "INSERT OR REPLACE INTO progress VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-    "?15, "
-    "?16, ?17, ?18, ?19)";
+    "?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 constexpr std::string_view load_sql =
     "SELECT s.id, agent, payload, priority, timeout_ms, retries, memory_limit, idempotency_key, size_class, "
     "submitted_ms, state, attempt, preemptions, started_ms, finished_ms, waited_ms, ran_ms, worker, message, "
     "peak_bytes, checkpoint, result, result_file, result_bytes, error, receipts, cancel_asked, percent, "
-    "payload_file, payload_bytes, payload_digest "
+    "payload_file, payload_bytes, payload_digest, grown_limit, memory_deaths, past "
     "FROM submitted AS s LEFT JOIN progress AS p ON p.id = s.id ORDER BY s.id";
 
 std::int64_t milliseconds_of(WallTime time) {
@@ -72,7 +79,8 @@ std::string text_of(const TaskError& error) {
                   {"message", error.message},
                   {"stack", error.stack},
                   {"exitCode", error.exit_code ? json(*error.exit_code) : json()},
-                  {"signal", error.signal ? json(*error.signal) : json()}});
+                  {"signal", error.signal ? json(*error.signal) : json()},
+                  {"quarantined", error.quarantined}});
 }
 
 std::optional<int> number_in(const json& object, const char* name) {
@@ -87,6 +95,7 @@ TaskError parse_error(const json& object) {
   error.stack = object.at("stack").get<std::string>();
   error.exit_code = number_in(object, "exitCode");
   error.signal = number_in(object, "signal");
+  error.quarantined = object.value("quarantined", false);
   return error;
 }
 
@@ -101,6 +110,44 @@ std::vector<TaskReceipt> parse_receipts(const json& all) {
   for (const json& one : all)
     receipts.push_back({one.at("id").get<std::string>(), nullptr, to_text(one), {}});
   return receipts;
+}
+
+std::string text_of(const std::vector<MemoryDeath>& deaths) {
+  json all = json::array();
+  for (const MemoryDeath& one : deaths)
+    all.push_back({one.cap.count, one.peak.count, one.ran.count(), milliseconds_of(one.at)});
+  return to_text(all);
+}
+
+std::vector<MemoryDeath> parse_deaths(const json& all) {
+  std::vector<MemoryDeath> deaths;
+  for (const json& one : all) {
+    const auto figure = [&](std::size_t at) { return one.at(at).get<std::int64_t>(); };
+    deaths.push_back({{figure(0)}, {figure(1)}, Duration(figure(2)), time_of(figure(3))});
+  }
+  return deaths;
+}
+
+/// [dropped, [state, time, attempt, why], …]: most tasks have none.
+std::string text_of(const TaskPast& past) {
+  if (past.kept.empty()) return {};
+  json all = json::array({past.dropped});
+  for (const Transition& one : past.kept)
+    all.push_back({to_string(one.state), milliseconds_of(one.at), one.attempt, one.why});
+  return to_text(all);
+}
+
+TaskPast parse_past(const json& all) {
+  TaskPast past;
+  past.dropped = all.at(0).get<int>();
+  past.kept.reserve(all.size() - 1);
+  for (std::size_t at = 1; at < all.size(); ++at) {
+    const json& one = all.at(at);
+    past.kept.push_back({parse_task_state(one.at(0).get<std::string>()).value(),
+                         time_of(one.at(1).get<std::int64_t>()), one.at(2).get<int>(),
+                         one.at(3).get<std::string>()});
+  }
+  return past;
 }
 
 void read_progress(const Statement& row, Task& task) {
@@ -121,6 +168,10 @@ void read_progress(const Statement& row, Task& task) {
   if (const std::string error = row.text(24); !error.empty()) task.error = parse_error(json::parse(error));
   if (const std::string receipts = row.text(25); !receipts.empty())
     task.receipts = parse_receipts(json::parse(receipts));
+  if (!row.is_null(31)) task.grown_limit = Bytes{row.number(31)};
+  if (const std::string deaths = row.text(32); !deaths.empty())
+    task.memory_deaths = parse_deaths(json::parse(deaths));
+  if (const std::string past = row.text(33); !past.empty()) task.past = parse_past(json::parse(past));
 }
 
 /// Throws on what no release has written.
@@ -195,7 +246,10 @@ ProgressRow progress_row(const Task& task) {
   row.result_file = name_of(task.result.file);
   row.result_bytes = task.result.bytes;
   if (task.error) row.error = text_of(*task.error);
+  if (task.grown_limit) row.grown_limit = task.grown_limit->count;
+  if (!task.memory_deaths.empty()) row.memory_deaths = text_of(task.memory_deaths);
   if (!task.receipts.empty()) row.receipts = text_of(task.receipts);
+  row.past = text_of(task.past);
   row.cancel_asked = task.cancel_asked ? 1 : 0;
   row.attempt = task.attempt;
   row.preemptions = task.preemptions;
@@ -259,6 +313,9 @@ Result<void> TaskRows::replace(const ProgressRow& row) {
       .bind(16, row.result_bytes)
       .bind(17, row.error)
       .bind(18, row.receipts)
+      .bind(19, row.grown_limit)
+      .bind(20, row.memory_deaths)
+      .bind(21, row.past)
       .run();
 }
 

@@ -19,10 +19,11 @@ struct SubmittedRow {
 };
 
 struct ProgressRow {
-  std::string id, state, worker, message, checkpoint, result, result_file, error, receipts;
+  std::string id, state, worker, message, checkpoint, result, result_file, error, receipts, memory_deaths,
+      past;
   std::int64_t cancel_asked = 0, attempt = 1, preemptions = 0, waited_ms = 0, ran_ms = 0, peak = 0,
                result_bytes = 0;
-  std::optional<std::int64_t> started_ms, finished_ms;
+  std::optional<std::int64_t> started_ms, finished_ms, grown_limit;
   std::optional<double> percent;
 };
 

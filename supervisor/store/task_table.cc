@@ -8,13 +8,6 @@ namespace kurultai {
 
 namespace {
 
-std::uint64_t random_bits() {
-  std::uint64_t bits = 0;
-  // getrandom of 8 bytes does not fail or stop short once the system's pool is ready (getrandom(2)).
-  [[maybe_unused]] const auto count = ::getrandom(&bits, sizeof(bits), 0);
-  return bits;
-}
-
 constexpr std::string_view alphabet = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: no i, l, o, u
 constexpr int time_digits = 9;
 
@@ -43,14 +36,26 @@ std::int64_t held_bytes(const Task& task) {
     if (one.receipt == nullptr) continue;
     receipts += one.receipt->running.size() * sizeof(Candidate) + one.receipt->memory.size() * sizeof(UsedAt);
   }
-  return static_cast<std::int64_t>(sizeof(Task) + receipts + task.payload.size() + task.message.size() +
-                                   error + task.result.inline_json.size() + task.log.text.size());
+  return static_cast<std::int64_t>(sizeof(Task) + receipts + task.past.kept.size() * sizeof(Transition) +
+                                   task.payload.size() + task.message.size() + error +
+                                   task.result.inline_json.size());
 }
 
 }  // namespace
 
 TaskTable::TaskTable(Retention retention, std::function<void(const Task&)> dropped)
     : retention_(retention), dropped_(std::move(dropped)) {}
+
+/// The kernel's, taken for many ids at once: asking costs a system call.
+std::uint64_t TaskTable::random_bits() {
+  if (random_left_ == 0) {
+    // Up to 256 bytes do not fail or stop short once the system's pool is ready (getrandom(2)).
+    static_assert(sizeof(random_) <= 256);
+    [[maybe_unused]] const auto count = ::getrandom(random_.data(), sizeof(random_), 0);
+    random_left_ = random_.size();
+  }
+  return random_[--random_left_];
+}
 
 std::string TaskTable::new_id(WallTime now) {
   const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
@@ -110,10 +115,10 @@ const Task* TaskTable::find_key(const std::string& agent, const std::string& key
 
 void TaskTable::finished(const Task& task, WallTime now) {
   const std::int64_t bytes = held_bytes(task);
-  const std::int64_t spooled = task.result.file.empty() ? 0 : task.result.bytes;
+  const std::int64_t spooled = task.log_bytes + (task.result.file.empty() ? 0 : task.result.bytes);
   finished_bytes_ += bytes;
   finished_spooled_ += spooled;
-  finished_.push_back({task.id, now, bytes, spooled});
+  finished_.push_back({&task, now, bytes, spooled});
   shrink();
 }
 
@@ -136,14 +141,13 @@ void TaskTable::expire(WallTime now) {
 }
 
 void TaskTable::drop_oldest() {
-  const Finished oldest = std::move(finished_.front());
+  const Finished oldest = finished_.front();
   finished_.pop_front();
   finished_bytes_ -= oldest.bytes;
   finished_spooled_ -= oldest.spooled;
-  const auto found = tasks_.find(oldest.id);
-  dropped_(*found->second);
-  forget_key(*found->second);
-  tasks_.erase(found);
+  dropped_(*oldest.task);
+  forget_key(*oldest.task);
+  tasks_.erase(tasks_.find(oldest.task->id));
 }
 
 std::vector<const Task*> TaskTable::list(const std::string& after, std::size_t limit,

@@ -3,6 +3,7 @@
 // tasks are dropped.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "supervisor/task.h"
@@ -19,8 +21,8 @@ namespace kurultai {
 struct Retention {
   Duration age{};
   std::size_t max_finished = 0;
-  Bytes max_bytes{};  // payloads, results and logs of finished tasks that are held in memory
-  Bytes max_spooled{std::numeric_limits<std::int64_t>::max()};  // their results that are in files
+  Bytes max_bytes{};  // payloads and results of finished tasks that are held in memory
+  Bytes max_spooled{std::numeric_limits<std::int64_t>::max()};  // their results and logs that are in files
 };
 
 class TaskTable {
@@ -57,7 +59,7 @@ class TaskTable {
 
  private:
   struct Finished {
-    std::string id;
+    const Task* task;
     WallTime at;
     std::int64_t bytes;
     std::int64_t spooled;
@@ -66,16 +68,19 @@ class TaskTable {
   void forget_key(const Task& task);
   void shrink();
   void drop_oldest();
+  std::uint64_t random_bits();
   std::string new_id(WallTime now);
 
   Retention retention_;
   std::function<void(const Task&)> dropped_;
-  std::map<std::string, std::unique_ptr<Task>, std::less<>> tasks_;
-  std::map<std::string, std::string, std::less<>> keys_;  // agent NUL key → task id
-  std::deque<Finished> finished_;                         // oldest first
+  std::map<std::string_view, std::unique_ptr<Task>> tasks_;  // by the id that stands in the task
+  std::map<std::string, std::string, std::less<>> keys_;     // agent NUL key → task id
+  std::deque<Finished> finished_;                            // oldest first
   std::int64_t finished_bytes_ = 0;
   std::int64_t finished_spooled_ = 0;
   std::uint64_t last_id_ = 0;
+  std::array<std::uint64_t, 32> random_{};
+  std::size_t random_left_ = 0;
 };
 
 }  // namespace kurultai

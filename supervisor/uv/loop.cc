@@ -19,10 +19,32 @@ Loop::Loop() : loop_(std::make_unique<uv_loop_t>()) {
 }
 
 Loop::~Loop() {
-  if (!open_) return;
+  if (!open_ || loop_ == nullptr) return;
   uv_run(loop_.get(), UV_RUN_DEFAULT);
   [[maybe_unused]] const int status = uv_loop_close(loop_.get());
   assert(status == 0);
+}
+
+bool Loop::close(Duration patience) {
+  auto limit = std::make_unique<uv_timer_t>();
+  uv_timer_init(loop_.get(), limit.get());
+  uv_update_time(loop_.get());
+  uv_timer_start(
+      limit.get(), [](uv_timer_t* timer) { uv_stop(timer->loop); },
+      static_cast<std::uint64_t>(patience.count()), 0);
+  uv_unref(reinterpret_cast<uv_handle_t*>(limit.get()));
+  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  if (uv_loop_alive(loop_.get()) != 0) {  // the thread still knows both
+    [[maybe_unused]] const auto* timer = limit.release();
+    [[maybe_unused]] const auto* loop = loop_.release();
+    return false;
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(limit.get()), nullptr);
+  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  [[maybe_unused]] const int status = uv_loop_close(loop_.get());
+  assert(status == 0);
+  loop_.reset();
+  return true;
 }
 
 void Loop::start_threads() {
@@ -44,9 +66,11 @@ Timer::~Timer() = default;
 
 void Timer::start(Duration after) {
   // libuv counts from its cached time, which lags behind by however long this turn of the loop has taken.
-  uv_update_time(handle_->loop);
+  // That time stays as it is until the turn is over: a turn's timers run for as long as one is due, so two
+  // that each take longer than the other's wait would keep the loop from everything else, for ever.
+  const std::uint64_t lag = uv_hrtime() / 1'000'000 - uv_now(handle_->loop);
   deferred_ = false;
-  arm(static_cast<std::uint64_t>(std::max<Duration::rep>(after.count(), 0)));
+  arm(lag + static_cast<std::uint64_t>(std::max<Duration::rep>(after.count(), 0)));
 }
 
 void Timer::arm(std::uint64_t milliseconds) {
@@ -62,7 +86,7 @@ void Timer::arm(std::uint64_t milliseconds) {
 // A turn of the loop runs timers before it looks at descriptors.
 void Timer::on_due() {
   static constexpr std::uint64_t overdue = 100;
-  static constexpr std::uint64_t next_turn = 5;  // not 0: a timer of this turn that takes its time would do
+  static constexpr std::uint64_t next_turn = 1;  // 0 would be in this one
   // Once: where every turn takes so long, it would never be called.
   if (!deferred_ && uv_now(handle_->loop) > due_ + overdue) {
     deferred_ = true;

@@ -30,7 +30,8 @@ class Loop {
  public:
   /// Whether it could be made is_open() says; nothing may be put on one that could not.
   Loop();
-  ~Loop();  // everything on it must have been destroyed; runs the last close callbacks
+  ~Loop();  // everything on it must have been destroyed; runs the last close callbacks, and waits for all
+            // jobs
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
@@ -39,6 +40,11 @@ class Loop {
   /// libuv makes the threads of its pool when the first job comes, and ends the process where it gets none:
   /// to be called while nothing depends on that.
   void start_threads();
+
+  /// Ends it as the destructor would, but waits for the jobs on threads for at most `patience`. False where
+  /// one hangs in the kernel: then what it has is never freed, and the process must leave by _exit, since
+  /// libuv waits for its threads too.
+  bool close(Duration patience);
 
   void run();  // until stop() or nothing is left to wait for
   void stop();

@@ -49,7 +49,7 @@ std::map<std::string, std::string> environment_of(const LaunchInput& input) {
 
 uv::SpawnOptions launch_options(const LaunchInput& input) {
   const AgentConfig& agent = *input.agent;
-  const bool hosted = agent.protocol == AgentProtocol::exec;
+  const bool hosted = is_hosted(agent.protocol);
   uv::SpawnOptions options;
   auto& argv = options.argv;
   argv = {input.launcher};
@@ -67,10 +67,14 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
   if (input.user && !hosted && !input.payloads.empty())
     argv.insert(argv.end(), {"--payloads", input.payloads});
   if (!agent.cwd.empty()) argv.insert(argv.end(), {"--cwd", agent.cwd});
-  if (hosted) {
+  if (agent.protocol == AgentProtocol::exec) {
     argv.emplace_back("--exec-host");
   } else {
-    if (std::ranges::find(group, "--hold") == group.end()) argv.emplace_back("--become");
+    if (hosted) {
+      argv.emplace_back("--mcp-host");
+    } else if (std::ranges::find(group, "--hold") == group.end()) {
+      argv.emplace_back("--become");
+    }
     argv.emplace_back("--");
     argv.insert(argv.end(), agent.command.begin(), agent.command.end());
   }

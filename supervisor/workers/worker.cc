@@ -278,6 +278,7 @@ void Worker::on_timer() {
 
 void Worker::on_exit(int status, int signal) {
   exited_ = true;
+  group_->ended(status, signal);
   const bool was_asked = end_.has_value();
   WorkerEnd end = end_.value_or(WorkerEnd{});
   if (signal != 0) {

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "config/config.h"
+#include "governance/growth.h"
+#include "governance/leak_watch.h"
 #include "protocol/line_splitter.h"
 #include "protocol/messages.h"
 #include "supervisor/memory/controller.h"
@@ -141,6 +143,8 @@ class Worker {
   bool hit_own_cap() const;
 
   HeapFigures heap;
+  LeakWatch leak;
+  GrowthWatch growth;
   std::uint64_t noise_lines = 0;
   std::uint64_t unknown_messages = 0;
 

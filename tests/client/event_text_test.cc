@@ -89,8 +89,13 @@ const Row rows[] = {
      "drained (completed) in 1.2s: 3 ended, 0 remain", Tone::plain},
     {"governanceWithheld", R"({"action":"preempt","taskId":"7","ratio":0.86})",
      "memory governance is off: would preempt task 7 at 86 %", Tone::notice},
-    {"leakSuspected", R"({"id":9,"time":"x","type":"leakSuspected","workerId":"w1","growth":12})",
-     "leakSuspected  growth=12 workerId=w1", Tone::plain},
+    {"leakSuspected",
+     R"({"workerId":"w1","agent":"crawl","level":"warning","usedBytes":104857600,"growthBytesPerHour":73400320})",
+     "worker w1 of crawl seems to leak: 70MiB an hour, 100MiB now", Tone::bad},
+    {"leakSuspected", R"({"level":"critical","usedBytes":10485760,"growthBytesPerHour":104857600})",
+     "the supervisor seems to leak: 100MiB an hour, 10MiB now", Tone::bad},
+    {"somethingNew", R"({"id":9,"time":"x","type":"somethingNew","workerId":"w1","growth":12})",
+     "somethingNew  growth=12 workerId=w1", Tone::plain},
 };
 
 /// Local time is that of the process: fixed for the test.

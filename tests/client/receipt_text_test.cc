@@ -64,6 +64,16 @@ TEST_CASE("a receipt is drawn with its figures, the ranking, the rungs and the m
   CHECK_FALSE(says(text, "\x1b"));
 }
 
+TEST_CASE("a receipt of a prediction says what was foreseen") {
+  json early = decision();
+  early["prediction"] = {
+      {"growthBytesPerSecond", 50 * mib}, {"leftMs", 4200}, {"toActMs", 1000}, {"graceMs", 30000}};
+  CHECK(says(
+      receipt_text(why({early})),
+      "preempt at 85 %); foreseen: it grew by 50MiB/s and would have been at the kill threshold in 4.2s, "
+      "less than 1.0s to act and 30s of grace"));
+}
+
 TEST_CASE("a receipt of admission names the task that room was made for, and what is committed") {
   json made = decision();
   made["room"] = {{"taskId", "new1"},
@@ -81,6 +91,17 @@ TEST_CASE("a receipt of admission names the task that room was made for, and wha
       says(receipt_text(why({made})),
            "preempt: room for task new1 (high), expected to use 200MiB beside 410MiB that others may use, of "
            "435MiB below the preempt threshold; done after 12ms\n"));
+}
+
+TEST_CASE("the caps that a task died of are listed") {
+  json quarantined = why(json::array());
+  quarantined["memoryDeaths"] = {
+      {{"capBytes", 64 * mib}, {"peakBytes", 64 * mib}, {"ranMs", 2100}, {"time", "2026-01-02T03:04:05Z"}},
+      {{"capBytes", 96 * mib}, {"peakBytes", 96 * mib}, {"ranMs", 900}, {"time", "2026-01-02T03:04:09Z"}}};
+  CHECK(says(receipt_text(quarantined),
+             "DIED OF A CAP OF   PEAK  AFTER  AT\n"
+             "           64MiB  64MiB   2.1s  2026-01-02T03:04:05Z\n"
+             "           96MiB  96MiB  900ms  2026-01-02T03:04:09Z\n"));
 }
 
 TEST_CASE("a task that nothing was taken from, and an answer of another shape, are drawn too") {

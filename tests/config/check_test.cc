@@ -76,6 +76,17 @@ TEST_CASE("exec agents run one task at a time") {
   CHECK(error_of("agents: {a: {protocol: exec, command: [x], concurrency: 2}}") ==
         "f:1:57: agents.a.concurrency: an exec agent runs one task at a time; leave it out or write 1");
   CHECK(errors_of("agents: {a: {command: [x], concurrency: 8}}").empty());
+  CHECK(errors_of("agents: {a: {protocol: mcp, command: [x], concurrency: 8}}").empty());
+}
+
+TEST_CASE("an mcp agent has one worker and others any number, unless the configuration says how many") {
+  const Config config = config_of(
+      "agents: {a: {protocol: mcp, command: [x, '{']}, b: {command: [x]}, c: {protocol: mcp, command: [x], "
+      "max_workers: 3}, d: {command: [x], max_workers: 2}}");
+  CHECK(most_workers(config.agents.at("a")) == 1);
+  CHECK(most_workers(config.agents.at("b")) == 0);
+  CHECK(most_workers(config.agents.at("c")) == 3);
+  CHECK(most_workers(config.agents.at("d")) == 2);
 }
 
 TEST_CASE("fields in commands are checked in exec agents, and are plain text in others") {

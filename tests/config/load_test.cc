@@ -63,7 +63,7 @@ workers: {max: 7, memory_limit: 64MiB, memory_warning: 1048576, idle_timeout: 0,
 queue: {max_depth: 20, limits: {critical: 1, high: 2, normal: 3, low: 4, heartbeat: 0}, backfill: true, max_passes: 3}
 admission: cap
 circuit_breakers: {failures: 5, window: 2m, successes: 1, backoff: [100ms, 1s]}
-gateway: {listen: none, max_body: 2MiB, token_file: /t, auth: none, max_connections: 9, max_connections_per_peer: 8}
+gateway: {listen: none, max_body: 2MiB, token_file: /t, auth: none, max_connections: 9, max_connections_per_peer: 8, cors_origins: ["https://a.example", "http://localhost:3000"]}
 ipc: {max_line: 64KiB}
 store: {retention: 1h, max_finished: 5, max_result: 1MiB, max_log: 0}
 exec: {allow: true}
@@ -94,6 +94,8 @@ exec: {allow: true}
   CHECK(config.gateway.max_connections == 9);
   CHECK(config.gateway.max_connections_per_peer == 8);
   CHECK_FALSE(config.gateway.auth);
+  CHECK(config.gateway.cors_origins ==
+        std::vector<std::string>{"https://a.example", "http://localhost:3000"});
   CHECK(config.ipc.max_line == kibibytes(64));
   CHECK(config.store.retention == 1h);
   CHECK(config.store.max_finished == 5);
@@ -127,6 +129,10 @@ agents:
     user: 1000
     output: json
     on_child_oom: warn
+    on_open: hold
+    on_leak: recycle
+    memory_growth: 1.5
+    max_memory_deaths: 5
     max_processes: 0
 )");
   REQUIRE(config.agents.size() == 1);
@@ -155,6 +161,10 @@ agents:
   CHECK(agent.user == "1000");
   CHECK(agent.output == OutputKind::json);
   CHECK(agent.on_child_oom == OnChildOom::warn);
+  CHECK(agent.on_open == OnOpen::hold);
+  CHECK(agent.on_leak == OnLeak::recycle);
+  CHECK(agent.memory_growth == 1.5);
+  CHECK(agent.max_memory_deaths == 5);
   CHECK(agent.max_processes == 0);
 }
 
@@ -180,19 +190,20 @@ TEST_CASE("an unknown key is refused with the nearest right name") {
 
 TEST_CASE("an unknown key that is near to nothing is refused with the names there are") {
   CHECK(error_of("ipc: {zzz: 1}") == "f:1:7: unknown key 'zzz'; known here: max_line");
-  CHECK(error_of("zzzz: 1").ends_with(
-      "known here: memory, workers, queue, admission, circuit_breakers, gateway, ipc, store, exec, agents"));
+  CHECK(
+      error_of("zzzz: 1").ends_with("known here: memory, workers, queue, admission, circuit_breakers, "
+                                    "gateway, ipc, store, exec, agents, schedules"));
   CHECK(error_of("memory.budget: 1GiB").starts_with("f:1:1: unknown key 'memory.budget'"));
   CHECK(error_of("memory: {agents: {}}").starts_with("f:1:10: unknown key 'agents'"));
   CHECK(error_of("memory: {thresholds.kill: 0.9}").starts_with("f:1:10: unknown key 'thresholds.kill'"));
 }
 
 TEST_CASE("settings of later versions are unknown keys, not silence") {
-  for (const std::string key : {"schedules", "publishers", "alerts"}) {
+  for (const std::string key : {"publishers", "alerts"}) {
     CAPTURE(key);
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
-  for (const std::string key : {"sandbox", "health", "home", "tmp", "on_open", "on_leak", "memory_growth"}) {
+  for (const std::string key : {"sandbox", "health", "home", "tmp"}) {
     CAPTURE(key);
     CHECK(error_of(agent_text("    command: [x]\n    " + key + ": x\n")).starts_with("f:4:5: unknown key"));
   }
@@ -263,6 +274,23 @@ TEST_CASE("wrong values are refused where they stand, with what is expected") {
       {"gateway: {auth: false}", "f:1:17: gateway.auth: expected token or none, found 'false'"},
       {"gateway: {max_body: 5GiB}", "f:1:21: gateway.max_body: 5GiB is out of range: 1KiB to 1GiB"},
       {"gateway: {token_file: \"a\\0b\"}", "f:1:23: gateway.token_file: a NUL byte"},
+      {"gateway: {cors_origins: https://a}", "f:1:25: gateway.cors_origins: expected a list, found one word"},
+      {"gateway: {cors_origins: [\"*\"]}",
+       "f:1:26: gateway.cors_origins: '*' is no origin: it begins with http:// or https://, and * is none"},
+      {"gateway: {cors_origins: [null]}", "f:1:26: gateway.cors_origins: "},
+      {"gateway: {cors_origins: [\"null\"]}", "f:1:26: gateway.cors_origins: 'null' is no origin"},
+      {"gateway: {cors_origins: [a.example]}", "f:1:26: gateway.cors_origins: 'a.example' is no origin"},
+      {"gateway: {cors_origins: [https://]}", "f:1:26: gateway.cors_origins: 'https://' is no origin"},
+      {"gateway: {cors_origins: [https://a/]}", "f:1:26: gateway.cors_origins: 'https://a/' is no origin"},
+      {"gateway: {cors_origins: [https://A]}", "f:1:26: gateway.cors_origins: 'https://A' is no origin"},
+      {"gateway: {cors_origins: [\"https://*.a\"]}",
+       "f:1:26: gateway.cors_origins: 'https://*.a' is no origin"},
+      {"gateway: {cors_origins: [https://u@a]}", "f:1:26: gateway.cors_origins: 'https://u@a' is no origin"},
+      {"gateway: {cors_origins: [https://a:443]}",
+       "f:1:26: gateway.cors_origins: 'https://a:443': browsers leave the usual port out"},
+      {"gateway: {cors_origins: [\"https://a:\"]}",
+       "f:1:26: gateway.cors_origins: 'https://a:' has no port behind its colon"},
+      {"gateway: {cors_origins: [http://a:b]}", "f:1:26: gateway.cors_origins: 'http://a:b' has no port"},
       {"ipc: {max_line: 0}", "f:1:17: ipc.max_line: 0 is out of range"},
       {"store: {retention: 0}", "f:1:20: store.retention: 0 is out of range"},
       {"store: {retention: 11000d}", "f:1:20: store.retention: "},
@@ -302,7 +330,7 @@ TEST_CASE("wrong settings of an agent are refused with its name") {
       {"    command: [x, ~]\n", "f:3:18: agents.a.command: expected a word, found nothing"},
       {"    command: [\"\"]\n", "f:3:15: agents.a.command: the program's name is empty"},
       {"    retries: 1\n", "f:2:3: agents.a: command is missing"},
-      {good + "    protocol: mcp\n", "f:4:15: agents.a.protocol: expected jsonl or exec, found 'mcp'"},
+      {good + "    protocol: http\n", "f:4:15: agents.a.protocol: expected jsonl, exec or mcp, found 'http'"},
       {good + "    memory_limit: auto\n", "f:4:19: agents.a.memory_limit: "},
       {good + "    memory_limit: 1\n", "f:4:19: agents.a.memory_limit: 1 is out of range"},
       {good + "    concurrency: 0\n", "f:4:18: agents.a.concurrency: 0 is out of range"},

@@ -90,7 +90,7 @@ TEST_CASE("the schema holds every setting with its default and a description, an
     CHECK(found["default"] == json(setting.print(defaults)));
     CHECK(found["description"].get<std::string>().size() > 10);
   }
-  CHECK(count_settings(whole) == config_settings().size() + 1);  // agents
+  CHECK(count_settings(whole) == config_settings().size() + 2);  // agents, schedules
 }
 
 TEST_CASE("the schema holds every setting of an agent") {
@@ -156,6 +156,8 @@ TEST_CASE("the schema and the reader agree") {
            Case{R"({"exec":{"allow":"true"}})", false},
            Case{R"({"gateway":{"auth":"none"}})", true},
            Case{R"({"gateway":{"listen":"[::1]:80"}})", true},
+           Case{R"({"gateway":{"cors_origins":["https://a.example","http://[::1]:3000"]}})", true},
+           Case{R"({"gateway":{"cors_origins":["*"]}})", false},
            Case{R"({"gateway":{"listen":"80"}})", false},
            Case{R"({"circuit_breakers":{"backoff":["1s","2s"]}})", true},
            Case{R"({"circuit_breakers":{"backoff":["x"]}})", false},

@@ -76,7 +76,7 @@ memory: {budget: 2GiB, hysteresis: 0.2, thresholds: {kill: 0.96}, check_interval
 workers: {max: 3}
 queue: {max_depth: 6, limits: {heartbeat: 1}}
 circuit_breakers: {backoff: [1s]}
-gateway: {listen: none, token_file: x, auth: none, max_body: 2MiB, max_connections: 9, max_connections_per_peer: 8}
+gateway: {listen: none, token_file: x, auth: none, max_body: 2MiB, max_connections: 9, max_connections_per_peer: 8, cors_origins: [https://a]}
 ipc: {max_line: 2MiB}
 store: {retention: 1d}
 exec: {allow: true}
@@ -87,7 +87,8 @@ agents: {new: {command: [x]}, same: {command: [x]}, other: {command: [y]}}
                            "memory.check_interval", "memory.monitoring_tier", "workers.max",
                            "queue.max_depth", "queue.limits.heartbeat", "circuit_breakers.backoff",
                            "gateway.max_body", "gateway.max_connections", "gateway.max_connections_per_peer",
-                           "store.retention", "exec.allow", "agents.gone", "agents.new", "agents.other"});
+                           "gateway.cors_origins", "store.retention", "exec.allow", "agents.gone",
+                           "agents.new", "agents.other"});
   CHECK(change.needs_restart == std::vector<std::string>{"memory.cgroup_parent", "gateway.listen",
                                                          "gateway.token_file", "gateway.auth",
                                                          "ipc.max_line"});
@@ -116,4 +117,13 @@ TEST_CASE("the shipped configuration is valid, names every setting and shows the
   };
   for (const auto& setting : config_settings()) CHECK_MESSAGE(is_named(setting.path), setting.path);
   for (const auto& setting : agent_settings()) CHECK_MESSAGE(is_named(setting.path), setting.path);
+}
+
+TEST_CASE("of one agent are shown the settings that are not as usual, and no values of variables") {
+  const Config config = config_of(
+      "agents: {a: {command: [x], protocol: exec, retries: 2, grace: 5s, memory_limit: 100MiB, env: {KEY: "
+      "secret}}, b: {command: [x]}}");
+  CHECK(json::parse(changed_settings(config.agents.at("a"))) ==
+        json({{"env", {{"KEY", "(hidden)"}}}, {"memory_limit", "100MiB"}, {"retries", 2}}));
+  CHECK(changed_settings(config.agents.at("b")) == "{}");
 }

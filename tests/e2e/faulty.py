@@ -108,6 +108,9 @@ def answers_of(site):
         return [errno.ENOSPC, errno.EIO, errno.EINTR, "short"]
     if function.startswith(("open", "fopen", "fdopendir")):
         return [errno.EMFILE] + ([errno.ENOSPC] if "creat" in function else []) + ([errno.EACCES] if in_cgroup else [errno.EIO])
+    if function == "close":
+        # Only a file system has something left to say; for a pipe or a socket there is no such answer.
+        return [errno.EIO] if kind.startswith(("file/", "spool/", "logs/")) else []
     return {
         "mkdir": [errno.ENOMEM, errno.EACCES] if in_cgroup else [errno.ENOSPC, errno.EACCES],
         "rmdir": [errno.EBUSY], "unlink": [errno.EIO], "unlinkat": [errno.EIO], "rename": [errno.ENOSPC, errno.EIO],

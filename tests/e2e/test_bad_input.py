@@ -47,7 +47,7 @@ class BadInput(E2E):
     def test_an_unknown_parameter_is_refused_everywhere_and_named(self):
         daemon = self.daemon(settings())
         for method, path in CALLS:
-            target = path.replace("{id}", "1m7y8zgzkp3fkf4h")
+            target = path.replace("{id}", "1m7y8zgzkp3fkf4h").replace("{name}", "puppet")
             for query in ("nonsense=1", "nonsense", "Wait=1s", "%6eonsense=", "%ff=1", "=1", "state=queued&agnet=x", "x" * 4000):
                 with self.subTest(f"{method} {target}?{query[:40]}"):
                     message = self.refused(daemon, method, f"{target}?{query}", 400, "invalid_task")

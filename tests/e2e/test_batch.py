@@ -7,7 +7,7 @@ import unittest
 
 from harness import E2E, PATIENCE, wait_until
 from puppet import Gate, Later, open_files, puppet, settings
-from test_http import Raw
+from raw_http import Raw
 
 
 def commits(daemon):

@@ -184,8 +184,6 @@ class Submit(Client):
         self.start(circuit_breakers={"failures": 1})
         self.assertEqual(self.k("submit", "sh", sh("exit 1"), "--wait").returncode, FAILED)
         self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: agent 'sh' keeps failing; its circuit is open; try again in \d+ s\n")
-        self.good("drain")
-        self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: the supervisor is draining; try again in \d+ s\n")
 
     def test_refused_for_memory(self):
         self.start(memory={"budget": "1GiB", "hysteresis": 0.0001, "check_interval": "100ms",
@@ -278,7 +276,8 @@ class Tables(Client):
         page = self.object("ps", "-a")
         self.assertEqual(sorted(page), ["next", "tasks"])
         self.assertEqual({task["taskId"] for task in page["tasks"]}, {failed, running, queued})
-        self.assertEqual(self.object("ps", "--state", "failed")["tasks"], [self.at.task(failed)])
+        self.assertEqual(self.object("ps", "--state", "failed")["tasks"],
+                         [{name: value for name, value in self.at.task(failed).items() if not name.startswith("history")}])
         self.refused(self.k("ps", "--state", "lost"), USAGE, "ps: state: there is no 'lost'; there are queued, ")
 
     def test_ps_shows_the_newest_that_ended_and_with_all_every_one(self):
@@ -312,10 +311,10 @@ class Tables(Client):
         self.assertEqual(set(worker), set(self.at.get("/v1/workers").json["workers"][0]))
         self.assertEqual([(row["AGENT"], row["RUNNING"], row["WORKERS"]) for row in rows(self.good("agents"))],
                          [("puppet", "0", "0"), ("sh", "1", "1")])
-        self.assertEqual(rows(self.good("agents", "puppet"))[0]["PROTOCOL"], "jsonl")
+        self.assertRegex(self.good("agents", "puppet"), r"^agent +puppet\nprotocol +jsonl\n")
         self.assertEqual(self.object("agents"), self.at.get("/v1/agents").json)
-        self.assertIn(self.object("agents", "sh"), self.at.get("/v1/agents").json["agents"])
-        self.refused(self.k("agents", "nobody"), NO_SUCH_THING, "agents nobody: no such agent; `kurultai agents` lists them\n")
+        self.assertEqual(self.object("agents", "sh").keys(), self.at.get("/v1/agents/sh").json.keys())
+        self.refused(self.k("agents", "nobody"), NO_SUCH_THING, "agents nobody: there is no agent 'nobody'; `kurultai agents` lists them\n")
 
     def test_memory_and_status(self):
         self.start()
@@ -338,7 +337,7 @@ class Tasks(Client):
         shown = facts(self.good("task", task["taskId"]))
         self.assertEqual((shown["task"], shown["state"], shown["error"], shown["exit status"], shown["attempt"]),
                          (task["taskId"], "failed", "exit_code: exit status 3", "3", "1"))
-        self.assertEqual(self.object("task", task["taskId"]), task)
+        self.assertEqual(self.object("task", task["taskId"]), self.at.task(task["taskId"]))
 
     def test_what_is_not_there_is_named(self):
         self.start()
@@ -430,21 +429,22 @@ class Operator(Client):
         wait_until(lambda: self.at.get("/health").json["draining"], "it drains", 20)
         self.assertIn("draining", facts(self.good("status")))
         self.assertIsNone(draining.poll())
+        self.refused(self.k("submit", "sh", sh("true")), REFUSED, r"submit sh: the supervisor is draining; try again in \d+ s\n")
         let_go()
         out, errors = draining.communicate(timeout=30 * PATIENCE)
         shown = facts(out)
         self.assertEqual((draining.returncode, errors), (0, ""))
         self.assertEqual((shown["status"], shown["initial"], shown["completed"], shown["remaining"]), ("completed", "1", "1", "0"))
-        self.assertEqual(self.at.task(task)["state"], "completed")
-        self.assertEqual(self.object("drain")["status"], "completed")
+        self.assertEqual(self.at.process.wait(20 * PATIENCE), 0)
+        self.refused(self.k("drain"), NO_SUPERVISOR, r"drain: .*")
 
     def test_drain_runs_out_of_time(self):
         self.start()
         self.running("sleep 600")
+        self.refused(self.k("drain", "--timeout", "soon"), USAGE, '--timeout: "soon" is not a duration')
         done = self.k("drain", "--timeout", "300ms", "--json")
         answer = json.loads(done.stdout)
         self.assertEqual((done.returncode, answer["status"], answer["initial"], answer["remaining"]), (TIMED_OUT, "timed_out", 1, 1))
-        self.refused(self.k("drain", "--timeout", "soon"), USAGE, '--timeout: "soon" is not a duration')
 
     def test_reload(self):
         self.start()

@@ -8,7 +8,7 @@ import api
 import harness
 from harness import E2E, MIB, client, wait_until
 from puppet import KEPT, EventStream, Gate, open_files, settings, supervisor_rss
-from test_http import Raw
+from raw_http import Raw
 
 
 def burst(daemon, count=1000):

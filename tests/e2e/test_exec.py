@@ -5,6 +5,7 @@ import os
 import pwd
 import random
 import sys
+import tempfile
 import time
 import unittest
 
@@ -51,6 +52,15 @@ class Exec(E2E):
 class Arguments(Exec):
     def start_argv(self, *argv, **kw):
         return self.start({"argv": command(PYTHON, "-c", "import sys,json; print(json.dumps(sys.argv[1:]))", *argv, output="json")}, **kw)
+
+    def test_relative_paths_count_from_where_the_supervisor_was_started(self):
+        place = self.enterContext(tempfile.TemporaryDirectory())
+        with open(os.path.join(place, "hello"), "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o700)) as file:
+            file.write("#!/bin/sh\npwd\n")
+        warm = harness.agent_command("say({'type':'READY'})\nwhile True: say({'type':'COMPLETE','taskId':task()['taskId'],'result':os.getcwd()})")
+        daemon = self.daemon(settings({"once": command("./hello", cwd=os.path.relpath(place, harness.ROOT)), "warm": {"command": warm, "cwd": os.path.relpath(place, harness.ROOT)}}))
+        self.assertEqual(daemon.run("once")["result"].strip(), os.path.realpath(place))
+        self.assertEqual(daemon.run("warm")["result"], os.path.realpath(place))
 
     def test_fields_are_put_into_arguments(self):
         daemon = self.start_argv("{a}", "x{a}y{b}", "{{{a}}}", "{{a}}", "plain", "--k={b-c.d_e}")

@@ -14,6 +14,7 @@ import fnmatch
 import os
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -319,13 +320,19 @@ class Play:
     def look_at_files(self):
         """Of an end in order: what is kept, and nothing of tasks that have no result."""
         state = os.path.join(self.directory, "state")
-        extra = set(os.listdir(state)) - {"instance", "lock", "token", "journal.db", "footprints.json", "spool", "payloads"}
+        extra = set(os.listdir(state)) - {"instance", "lock", "token", "journal.db", "footprints.json", "spool", "payloads", "logs"}
         if extra:
             raise Finding(f"left in the state directory: {sorted(extra)}")
         kept = {task for task, end in self.ends.items() if end.get("resultBytes")}
         left = [name for name in os.listdir(os.path.join(state, "spool")) if name.split("-")[0] not in kept]
         with contextlib.suppress(FileNotFoundError):
             left += os.listdir(os.path.join(state, "payloads"))
+        # A task whose answer did not come may have been accepted all the same.
+        known = set(self.accepted)
+        with contextlib.closing(sqlite3.connect(os.path.join(state, "journal.db"))) as journal:
+            known |= {task for task, in journal.execute("SELECT id FROM submitted")}
+        with contextlib.suppress(FileNotFoundError):
+            left += [name for name in os.listdir(os.path.join(state, "logs")) if name.split(".")[0] not in known]
         if left:
             raise Finding(f"left in the spool: {left}")
 
@@ -454,17 +461,51 @@ class WhatWasRepaired(harness.E2E):
         self.assertEqual(play.errors, [])
 
 
-class HungDisk(harness.E2E):
-    """A commit that does not come back from the kernel."""
+class FullDisk(harness.E2E):
+    def test_a_log_without_room_says_so_and_the_task_goes_on(self):
+        directory = tempfile.mkdtemp(prefix="kt-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        env = faulty.environment(os.path.join(directory, "report"), "write:logs/N:*", errno.ENOSPC)
+        daemon = self.daemon(configuration(), directory=directory, env=env)
+        task = daemon.run("text", {})
+        self.assertEqual((task["state"], task["result"]), ("completed", "said\n"))
+        log = daemon.get(f"/v1/tasks/{task['taskId']}/logs").body.decode()
+        self.assertRegex(log, r"^\[kurultai\] 10 bytes are missing here: write .*: No space left on device\n$")
+        self.assertEqual(daemon.get(f"/v1/tasks/{daemon.run('text', {})['taskId']}/logs").body, b"complaint\n")
+        self.assertEqual(daemon.log_text().count("logs of tasks cannot be written down"), 1)
 
-    def test_it_holds_up_neither_answers_nor_work_nor_the_end(self):
+
+class HungDisk(harness.E2E):
+    """A call that does not come back from the kernel."""
+
+    def test_a_result_that_hangs_holds_up_neither_others_nor_the_end(self):
+        directory = tempfile.mkdtemp(prefix="kt-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        report, ledger = os.path.join(directory, "report"), os.path.join(directory, "ledger")
+        hang = 120 * PATIENCE
+        env = faulty.environment(report, "write:spool/N:*", f"delay {hang * 1000:.0f}")
+        daemon = self.daemon(configuration(), directory=directory, env=env)
+        hangs = daemon.start("any", {"do": "pieces", "ledger": ledger})
+        wait_until(lambda: faulty.happened(report), "a result hangs", 20)
+        begun = time.monotonic()
+        self.assertEqual(daemon.run("any", {"do": "pieces", "ledger": ledger})["state"], "completed")
+        drained = daemon.request("POST", "/v1/drain?timeout=0s&wait=30s")
+        self.assertEqual((drained.json["status"], drained.json["remaining"]), ("timed_out", 1))
+        self.assertEqual(daemon.terminate(timeout=60), 0)
+        self.assertLess(time.monotonic() - begun, hang / 2)
+        daemon = self.daemon(configuration(), directory=directory)
+        found = daemon.wait_state(hangs, "completed")
+        self.assertEqual([one.get("reason") for one in found["history"]], [None, None, "supervisor_restart", None, None])
+        self.assertEqual(daemon.get(f"/v1/tasks/{hangs}/result").body, PIECES.encode())
+
+    def test_a_commit_that_hangs_holds_up_neither_answers_nor_work_nor_the_end(self):
         directory = tempfile.mkdtemp(prefix="kt-")
         self.addCleanup(shutil.rmtree, directory, True)
         report, ledger, gate = (os.path.join(directory, name) for name in ("report", "ledger", "gate"))
         payload = {"do": "wait", "ledger": ledger, "gate": gate}
         hang = 120 * PATIENCE
         daemon = self.daemon(configuration(), directory=directory)
-        done = daemon.run("any", {**payload, "do": "echo", "value": 1})
+        done = daemon.task(daemon.run("any", {**payload, "do": "echo", "value": 1})["taskId"])
         daemon.terminate()
         # The first commits of a supervisor are those of its schema and of nothing else, once its file is there: a task's.
         env = faulty.environment(report, "fdatasync:file/journal.db-wal:*", f"delay {hang * 1000:.0f}", 4)
@@ -494,7 +535,7 @@ class HungDisk(harness.E2E):
         with open(gate, "w", encoding="ascii"):
             pass
         daemon = self.daemon(configuration(), directory=directory)
-        self.assertEqual(daemon.task(done["taskId"]), {**done, "logBytes": 0})
+        self.assertEqual(daemon.task(done["taskId"]), done)
         for task in accepted:
             daemon.wait_state(task, "completed")
 

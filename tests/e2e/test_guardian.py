@@ -187,7 +187,14 @@ class CleanEnds(Busy):
 
     def test_without_its_guardian_it_works_on_and_leaves_nothing(self):
         daemon = self.busy()
+        parts = {part["part"]: part for part in daemon.get("/health").json["parts"]}
+        self.assertEqual({part["status"] for part in parts.values()}, {"ok"}, parts)
         os.kill(guardian_of(daemon.pid), signal.SIGKILL)
+        health = wait_until(lambda: (now := daemon.get("/health").json)["status"] == "degraded" and now, "it says so")
+        self.assertIn("the guardian has ended", health["troubles"][0])
+        guardian = next(part for part in health["parts"] if part["part"] == "guardian")
+        self.assertEqual((guardian["status"], guardian["trouble"]), ("degraded", health["troubles"][0]))
+        self.assertGreater(guardian["since"], parts["guardian"]["since"])
         self.assertEqual(daemon.run("quick")["result"], "well\n")
         instance = daemon.instance
         for task in daemon.tasks:

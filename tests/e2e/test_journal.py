@@ -108,10 +108,12 @@ class KilledSupervisor(Kept):
         daemon = self.start()
         before = daemon.run("echo", {"n": 1, "text": "grüße\u0000"}, priority="high", sizeClass="small")
         failed = daemon.run("big", {}, timeout="1ms")
+        before, failed = daemon.task(before["taskId"]), daemon.task(failed["taskId"])
         daemon = self.again(daemon)
         self.assertEqual(daemon.task(before["taskId"]), before)
         self.assertEqual(before["result"]["payload"], {"n": 1, "text": "grüße\u0000"})
-        self.assertEqual(daemon.task(failed["taskId"]), {**failed, "logBytes": 0})
+        self.assertEqual([one["state"] for one in before["history"]], ["queued", "running", "completed"])
+        self.assertEqual(daemon.task(failed["taskId"]), failed)
 
     def test_what_waited_waits_in_its_order_and_runs(self):
         daemon = self.start()
@@ -139,6 +141,33 @@ class KilledSupervisor(Kept):
         task = daemon.wait_state(task, "completed")
         self.assertEqual(task["result"], {"attempt": 1, "checkpoint": {"seen": 1}})
         self.assertEqual((task["attempt"], task["preemptions"]), (1, 1))
+
+    def test_what_it_went_through_is_kept(self):
+        agents = {"stubborn": {"protocol": "exec", "command": ["sh", "-c", "test -e {gate} || exit 3"], "retries": 40}, "gated": agent(GATED)}
+        daemon = self.start(config(agents))
+        waits = self.gated(daemon)
+        self.begun(daemon, waits)
+        wait_until(lambda: self.rows("SELECT state FROM progress") == [("running",)], "that it runs is kept", 10)
+        daemon = self.again(daemon, configuration=config(agents))
+        self.begun(daemon, waits)
+        self.open_gate()
+        done = daemon.wait_state(waits, "completed")
+        told = [(one["state"], one["attempt"], one.get("reason")) for one in done["history"]]
+        self.assertEqual(told, [("queued", 1, None), ("running", 1, None), ("queued", 1, "supervisor_restart"), ("running", 1, None), ("completed", 1, None)])
+        self.assertEqual([one["time"] for one in done["history"]], sorted(one["time"] for one in done["history"]))
+        self.assertEqual((done["history"][0]["time"], done["history"][-1]["time"]), (done["submittedAt"], done["finishedAt"]))
+        said = client(daemon, "task", waits).stdout
+        self.assertIn("history", said)
+        self.assertIn(f"queued {done['history'][2]['time']} attempt 1 supervisor_restart", said)
+        os.unlink(self.gate)
+        failed = daemon.start("stubborn", {"gate": self.gate})
+        failed = daemon.wait_state(failed, "failed")
+        daemon = self.again(daemon, configuration=config(agents))
+        self.assertEqual(daemon.task(failed["taskId"]), failed)
+        self.assertEqual((len(failed["history"]), failed["historyDropped"]), (35, 80 - 32))
+        self.assertEqual([(one["state"], one["attempt"]) for one in failed["history"][-3:]], [("queued", 41), ("running", 41), ("failed", 41)])
+        self.assertEqual(failed["history"][-3]["reason"], "exit_code")
+        self.assertNotIn("history", daemon.get("/v1/tasks").json["tasks"][0])
 
     def test_it_is_not_sent_back_for_ever(self):
         agents = {"gated": agent(GATED, max_preemptions=2)}
@@ -240,8 +269,8 @@ class KilledSupervisor(Kept):
 
     def test_receipts_are_kept(self):
         agents = {"gated": agent(GATED), "echo": agent(ECHO)}
-        # One fits below the preempt threshold beside a supervisor of 75 MiB (a sanitized one), two do not.
-        small = config(agents, admission="cap", memory={"budget": "460MiB"}, workers={"max": 2, "memory_limit": "300MiB", "memory_warning": "300MiB"})
+        # One fits below the preempt threshold beside a supervisor of 100 MiB (a sanitized one), two do not.
+        small = config(agents, admission="cap", memory={"budget": "480MiB"}, workers={"max": 2, "memory_limit": "300MiB", "memory_warning": "300MiB"})
         daemon = self.start(small)
         low = self.gated(daemon, priority="low")
         self.begun(daemon, low)
@@ -404,6 +433,8 @@ class FullDisk(Kept):
         health = daemon.get("/health").json
         self.assertEqual(health["status"], "degraded")
         self.assertTrue(any("cannot be written down" in trouble for trouble in health["troubles"]), health)
+        ready = daemon.get("/ready")
+        self.assertEqual((ready.status, ready.json["error"]["code"], ready.headers["Retry-After"]), (503, "storage_unavailable", "1"))
         ran = client(daemon, "submit", "echo", "--payload", "1")
         self.assertEqual(ran.returncode, 4, ran.stderr)
         self.assertEqual(daemon.submit("fleeting", 5).status, 202)  # needs no disk
@@ -414,6 +445,7 @@ class FullDisk(Kept):
         self.assertEqual(daemon.wait_state(first, "completed")["state"], "completed")
         self.assertEqual(daemon.wait_state(waits, "completed")["result"]["payload"], "waits")
         wait_until(lambda: daemon.get("/health").json["status"] == "ok", "it is well again", 20)
+        self.assertEqual(daemon.get("/ready").status, 200)
         self.assertEqual(daemon.run("echo", 1)["state"], "completed")
         for line in ("tasks cannot be written down: ", "tasks can be written down again"):
             self.assertEqual(daemon.log_text().count(line), 1, "said once")

@@ -294,12 +294,14 @@ class Accounting(LevelE2E):
         daemon.run("neighbour")
         balloon = Balloon(daemon, "balloon")
         balloon.hold(40)
+        # Without groups its holder counts, with all that it shares: 13 MiB of a sanitized one.
+        small = (35 if harness.is_instrumented() else 20) * MIB
 
         def grown():
             # A reading may be from the time before a worker became its agent, or before the balloon held all.
             now = level.memory(daemon)
             held = {worker["agent"]: worker["memoryBytes"] for worker in now["workers"]}
-            return now if held.get("balloon", 0) > 40 * MIB and held.get("neighbour", 0) < 20 * MIB else None
+            return now if held.get("balloon", 0) > 40 * MIB and held.get("neighbour", 0) < small else None
 
         now = wait_until(grown, "the balloon is seen")
         self.assertEqual(now["budgetBytes"], 400 * MIB)
@@ -328,7 +330,8 @@ class Accounting(LevelE2E):
         now = level.memory(daemon)
         self.assertEqual(daemon.metric("kurultai_memory_limit_bytes"), now["budgetBytes"])
         total = daemon.metric("kurultai_memory_usage_bytes", scope="total")
-        self.assertAlmostEqual(total / MIB, now["usedBytes"] / MIB, delta=8)
+        # A sanitized supervisor grows between two readings, and without groups the next may count shared pages otherwise.
+        self.assertAlmostEqual(total / MIB, now["usedBytes"] / MIB, delta=30 if harness.is_instrumented() else 8)
         worker = now["workers"][0]
         self.assertIsNotNone(daemon.metric("kurultai_worker_memory_bytes", worker=worker["workerId"], agent="neighbour"))
 

@@ -83,10 +83,6 @@ class Chaos(LevelE2E):
         return wait_until(taken, "it is taken", 30)
 
     def test_every_decision_can_be_made_again_from_its_receipt(self):
-        if self.level == "rlimit" and "KURULTAI_TEST_CHAOS" not in os.environ:
-            # Seen 3 times in some 130 runs, each time beside many other tests: in the middle of a round nothing was answered or
-            # logged any more. Not understood; what it looked like then is printed by the harness.
-            self.skipTest("NOT TESTED: without cgroups the supervisor stood still in 3 of some 130 runs, for a reason not known; KURULTAI_TEST_CHAOS=1 tries it")
         daemon = self.chaotic()
         tasks = self.start_all(daemon)
         receipts = {}

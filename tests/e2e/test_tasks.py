@@ -3,6 +3,8 @@
 import base64
 import os
 import re
+import shutil
+import tempfile
 import time
 import unittest
 
@@ -198,6 +200,43 @@ class Logs(E2E):
         log = daemon.get(f"/v1/tasks/{task['taskId']}/logs").body
         self.assertLessEqual(len(log), 8192)
         self.assertTrue(log.endswith(b"line 1999\n"), log[-50:])
+        self.assertRegex(log, rb"^\[kurultai\] \d+ bytes before this are no longer kept\nline \d+\n")
+
+    def test_a_log_is_in_files_that_outlive_the_supervisor_and_go_with_the_task(self):
+        few = settings(store={"max_finished": 2})
+        directory = tempfile.mkdtemp(prefix="kt-")
+        self.addCleanup(shutil.rmtree, directory, True)
+        daemon = self.daemon(few, directory=directory)
+        logs = os.path.join(directory, "state", "logs")
+        daemon.run("puppet")
+        self.assertEqual(os.listdir(logs), [])
+        told = daemon.task(daemon.run("puppet", "sys.stderr.write('something\\n'); sys.stderr.flush(); say({'type':'LOG','level':'info','message':'more'}); done()")["taskId"])
+        path = f"/v1/tasks/{told['taskId']}"
+        said = daemon.get(path + "/logs").body
+        self.assertEqual(sorted(said.splitlines()), [b"[info] more", b"something"])
+        with open(os.path.join(logs, "stray"), "wb"), open(os.path.join(logs, "stray.1"), "wb"):
+            pass
+        daemon.kill()
+        daemon = self.daemon(few, directory=directory)
+        self.assertEqual(os.listdir(logs), [told["taskId"]])
+        self.assertEqual(daemon.get(path + "/logs").body, said)
+        self.assertEqual(daemon.get(path + "/logs?follow=1").body, said)
+        self.assertEqual(daemon.get(path).json, {**told, "logBytes": len(said)})
+        self.assertIn("something", daemon.get(path + "/why").json["log"])
+        for _ in range(2):
+            daemon.run("puppet")
+        harness.wait_until(lambda: not os.listdir(logs), "its log is gone with it", 10)
+
+    def test_a_flood_of_stderr_costs_neither_memory_nor_answers(self):
+        daemon = self.daemon(settings(store={"max_log": "1MiB"}))
+        task = daemon.start("puppet", "block=b'x'*1023+b'\\n'\nfor i in range(60000): os.write(2,block)\ndone()")
+        while daemon.task(task)["state"] in ("queued", "running"):
+            self.assertEqual(daemon.get("/health", timeout=10).status, 200)
+        self.assertEqual(daemon.task(task)["state"], "completed")
+        log = daemon.get(f"/v1/tasks/{task}/logs").body
+        self.assertLessEqual(len(log), 1024 * 1024)
+        self.assertTrue(log.endswith(b"x\n"))
+        self.assertLessEqual(daemon.task(task)["logBytes"], 1024 * 1024)
 
 
 class Order(E2E):

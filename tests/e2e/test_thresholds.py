@@ -41,7 +41,8 @@ class Governed(LevelE2E):
     def governed(self, agents=None, workers=None, env=None, **memory_fields):
         cap = f"{BUDGET}MiB"
         config = {
-            "memory": {"budget": cap, **memory_fields},
+            # What is done before a threshold is reached, where growth is fast and a machine slow, is tested elsewhere.
+            "memory": {"budget": cap, "predict": False, **memory_fields},
             "workers": {"max": 4, "memory_limit": cap, "memory_warning": cap, **(workers or {})},
             "queue": {"max_depth": 20, "limits": {"critical": 20, "high": 20, "normal": 20, "low": 20, "heartbeat": 20}},
             "circuit_breakers": {"failures": 1000},
@@ -493,7 +494,8 @@ while True:
         fill()
         fill()
         # Other tests may be short of memory on a small machine, and make the kernel take some of the cache back.
-        wait_until(lambda: fill() > 0.85 * BUDGET * MIB, "the groups are full of page cache", 40)
+        most = BUDGET * MIB - max(16 * MIB, memory(daemon)["supervisor"]["rssBytes"])
+        wait_until(lambda: fill() > 0.88 * most, "the groups are full of page cache", 40)
         wait_until(lambda: ratio(daemon) < 0.4, "and little of it is used")
         self.assertEqual([e for e in daemon.events() if e["type"] == "thresholdCrossed"], [])
         return daemon

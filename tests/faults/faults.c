@@ -94,6 +94,8 @@ static void kind_of_path(const char* path, char* kind, size_t size) {
     snprintf(kind, size, "dev/%s", name_in(path));
   } else if (strstr(path, "/spool/") != NULL) {
     snprintf(kind, size, "spool/N");
+  } else if (strstr(path, "/logs/") != NULL) {
+    snprintf(kind, size, "logs/N");
   } else {
     snprintf(kind, size, "file/%.60s", name_in(path));
   }
@@ -296,6 +298,17 @@ ssize_t writev(int fd, const struct iovec* parts, int count) {
   struct iovec first = parts[0];
   first.iov_len = taken(chosen, first.iov_len);
   const ssize_t result = first.iov_len < parts[0].iov_len ? call(fd, &first, 1) : call(fd, parts, count);
+  after(chosen);
+  return result;
+}
+
+/// The descriptor is gone whatever is said.
+int close(int fd) {
+  static __typeof__(&close) call;
+  if (call == NULL) call = (__typeof__(&close))real("close");
+  const int chosen = is_chosen("close", NULL, fd);
+  const int result = call(fd);
+  if (fails(chosen)) return -1;
   after(chosen);
   return result;
 }

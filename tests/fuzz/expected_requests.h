@@ -18,7 +18,7 @@ struct Limits {
 struct ExpectedRequest {
   std::string method;
   std::string target;
-  std::map<std::string, std::string> headers;
+  std::map<std::string, std::string, std::less<>> headers;
   std::string body;
 };
 

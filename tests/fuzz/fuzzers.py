@@ -40,6 +40,9 @@ class Fuzz(unittest.TestCase):
     def test_requests_are_what_the_rfc_says_however_they_are_cut(self):
         self.fuzz("http", 1200, 200)
 
+    def test_a_recording_is_replayed_whatever_it_holds(self):
+        self.fuzz("life", 3000, 500)
+
     def test_lines_are_the_same_however_they_are_cut(self):
         self.fuzz("lines", 200, 1000)
 

@@ -22,38 +22,38 @@ Footprints of_peaks(const std::vector<std::int64_t>& mib, WallTime at = noon) {
 }  // namespace
 
 TEST_CASE("until three tasks have ended a guess counts, and the cap is above all") {
-  CHECK(of_peaks({10, 20}).of("a", "", cap, mebibytes(5), noon) == mebibytes(5));
-  CHECK(of_peaks({10, 20}).of("a", "", cap, gibibytes(5), noon) == cap);
-  CHECK(of_peaks({}).of("a", "", cap, cap, noon) == cap);
-  CHECK(of_peaks({10, 20}).of("a", "", cap, cap, noon) == cap);
-  CHECK(of_peaks({10, 20, 15}).of("a", "", cap, cap, noon) == mebibytes(20));
-  CHECK(of_peaks({10, 20, 15}).of("b", "", cap, cap, noon) == cap);
+  CHECK(of_peaks({10, 20}).of("a", "", cap, mebibytes(5)) == mebibytes(5));
+  CHECK(of_peaks({10, 20}).of("a", "", cap, gibibytes(5)) == cap);
+  CHECK(of_peaks({}).of("a", "", cap, cap) == cap);
+  CHECK(of_peaks({10, 20}).of("a", "", cap, cap) == cap);
+  CHECK(of_peaks({10, 20, 15}).of("a", "", cap, cap) == mebibytes(20));
+  CHECK(of_peaks({10, 20, 15}).of("b", "", cap, cap) == cap);
 }
 
 TEST_CASE("it is a high quantile: one of thirty-two does not count, two do") {
   std::vector<std::int64_t> peaks(32, 40);
   peaks[7] = 400;
-  CHECK(of_peaks(peaks).of("a", "", cap, cap, noon) == mebibytes(40));
+  CHECK(of_peaks(peaks).of("a", "", cap, cap) == mebibytes(40));
   peaks[20] = 300;
-  CHECK(of_peaks(peaks).of("a", "", cap, cap, noon) == mebibytes(300));
+  CHECK(of_peaks(peaks).of("a", "", cap, cap) == mebibytes(300));
 }
 
 TEST_CASE("a few that died of their cap do not make all others wait for so much room; many do") {
-  CHECK(of_peaks({10, 20, 30, 500}).of("a", "", cap, cap, noon) == mebibytes(30));
-  CHECK(of_peaks({500, 10, 20, 30, 500, 10, 20, 30}).of("a", "", cap, cap, noon) == mebibytes(30));
-  CHECK(of_peaks({10, 20, 30, 500, 500, 500}).of("a", "", cap, cap, noon) == mebibytes(30));
-  CHECK(of_peaks({10, 20, 30, 500, 500, 500, 500}).of("a", "", cap, cap, noon) == cap);
-  CHECK(of_peaks({500, 500, 500}).of("a", "", cap, cap, noon) == cap);
-  CHECK(of_peaks({10, 20, 500, 500}).of("a", "", cap, cap, noon) == cap);
-  CHECK(of_peaks({10, 20, 499, 30}).of("a", "", cap, cap, noon) == mebibytes(499));
+  CHECK(of_peaks({10, 20, 30, 500}).of("a", "", cap, cap) == mebibytes(30));
+  CHECK(of_peaks({500, 10, 20, 30, 500, 10, 20, 30}).of("a", "", cap, cap) == mebibytes(30));
+  CHECK(of_peaks({10, 20, 30, 500, 500, 500}).of("a", "", cap, cap) == mebibytes(30));
+  CHECK(of_peaks({10, 20, 30, 500, 500, 500, 500}).of("a", "", cap, cap) == cap);
+  CHECK(of_peaks({500, 500, 500}).of("a", "", cap, cap) == cap);
+  CHECK(of_peaks({10, 20, 500, 500}).of("a", "", cap, cap) == cap);
+  CHECK(of_peaks({10, 20, 499, 30}).of("a", "", cap, cap) == mebibytes(499));
 }
 
 TEST_CASE("a death of a cap that was raised since is a peak like others") {
-  CHECK(of_peaks({10, 20, 30, 500}).of("a", "", mebibytes(800), mebibytes(800), noon) == mebibytes(500));
+  CHECK(of_peaks({10, 20, 30, 500}).of("a", "", mebibytes(800), mebibytes(800)) == mebibytes(500));
 }
 
 TEST_CASE("three that did not die are needed for a footprint") {
-  CHECK(of_peaks({10, 20, 500}).of("a", "", cap, cap, noon) == cap);
+  CHECK(of_peaks({10, 20, 500}).of("a", "", cap, cap) == cap);
 }
 
 TEST_CASE("outgrown is what holds more than a sixteenth above its footprint, and 4 MiB") {
@@ -68,27 +68,34 @@ TEST_CASE("only the newest thirty-two are kept") {
   Footprints footprints = of_peaks(std::vector<std::int64_t>(100, 400));
   CHECK(footprints.samples("a", "") == 32);
   for (int i = 0; i < 31; ++i) footprints.record("a", "", mebibytes(10), noon);
-  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(10));
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(10));
 }
 
 TEST_CASE("old samples lose weight against newer ones, and never their sense") {
   Footprints footprints = of_peaks({400, 400, 400}, noon - hours(24 * 10));
-  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(400));
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(400));
   for (int i = 0; i < 3; ++i) footprints.record("a", "", mebibytes(50), noon);
-  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(50));
-  CHECK(of_peaks({30, 40, 50}).of("a", "", cap, cap, noon + hours(24 * 3650)) == mebibytes(50));
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(50));
+  footprints = of_peaks({30, 400, 50}, noon - hours(24 * 3650));
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(400));
+  footprints.record("a", "", mebibytes(20), noon);
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(20));
 }
 
 TEST_CASE("a clock that was set back is no reason to forget") {
-  CHECK(of_peaks({30, 40, 50}, noon + hours(1000)).of("a", "", cap, cap, noon) == mebibytes(50));
+  Footprints footprints = of_peaks({30, 40, 50}, noon + hours(1000));
+  footprints.record("a", "", mebibytes(20), noon);
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(50));
+  for (int i = 0; i < 31; ++i) footprints.record("a", "", mebibytes(20), noon);
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(20));
 }
 
 TEST_CASE("a size class is learned for itself") {
   Footprints footprints = of_peaks({10, 10, 10});
   for (int i = 0; i < 3; ++i) footprints.record("a", "large", mebibytes(300), noon);
-  CHECK(footprints.of("a", "large", cap, cap, noon) == mebibytes(300));
-  CHECK(footprints.of("a", "", cap, cap, noon) == mebibytes(10));
-  CHECK(footprints.of("a", "new", cap, cap, noon) == cap);
+  CHECK(footprints.of("a", "large", cap, cap) == mebibytes(300));
+  CHECK(footprints.of("a", "", cap, cap) == mebibytes(10));
+  CHECK(footprints.of("a", "new", cap, cap) == cap);
   CHECK(footprints.size_classes("a") == std::vector<std::string>{"large"});
   CHECK(footprints.size_classes("b").empty());
 }
@@ -100,7 +107,7 @@ TEST_CASE("there are at most a thousand keys; a further class counts as its agen
   CHECK(footprints.samples("a", "class0") == 1);
   CHECK(footprints.samples("a", "class1999") == 0);
   CHECK(footprints.samples("a", "") == 32);
-  CHECK(footprints.of("a", "class1999", cap, cap, noon) == mebibytes(90));
+  CHECK(footprints.of("a", "class1999", cap, cap) == mebibytes(90));
 }
 
 TEST_CASE("an agent finds its place however many classes there are") {
@@ -109,7 +116,7 @@ TEST_CASE("an agent finds its place however many classes there are") {
     footprints.record("a", "class" + std::to_string(i), mebibytes(90), i == 500 ? noon - hours(1) : noon);
   }
   for (int i = 0; i < 3; ++i) footprints.record("b", "", mebibytes(10), noon);
-  CHECK(footprints.of("b", "", cap, cap, noon) == mebibytes(10));
+  CHECK(footprints.of("b", "", cap, cap) == mebibytes(10));
   CHECK(footprints.samples("a", "class500") == 0);
   CHECK(footprints.keys() == Footprints::most_keys);
 }
@@ -128,10 +135,10 @@ TEST_CASE(
       footprints.record("a", "", seen[i].first, seen[i].second);
       larger.record("a", "", seen[i].first + mebibytes(i == grown ? 100 : 0), seen[i].second);
     }
-    const Bytes answer = footprints.of("a", "", gibibytes(10), gibibytes(10), noon);
+    const Bytes answer = footprints.of("a", "", gibibytes(10), gibibytes(10));
     CHECK(std::ranges::any_of(seen, [&](const auto& sample) { return sample.first == answer; }));
-    CHECK(larger.of("a", "", gibibytes(10), gibibytes(10), noon) >= answer);
-    CHECK(footprints.of("a", "", cap, cap, noon) <= cap);
+    CHECK(larger.of("a", "", gibibytes(10), gibibytes(10)) >= answer);
+    CHECK(footprints.of("a", "", cap, cap) <= cap);
   }
 }
 
@@ -141,7 +148,7 @@ TEST_CASE("what is written is read back") {
   const auto back = Footprints::parse(footprints.to_text());
   REQUIRE(back.has_value());
   CHECK(back->to_text() == footprints.to_text());
-  CHECK(back->of("a", "", cap, cap, noon) == mebibytes(30));
+  CHECK(back->of("a", "", cap, cap) == mebibytes(30));
   CHECK(Footprints::parse(Footprints().to_text())->keys() == 0);
 }
 

@@ -30,6 +30,8 @@ std::string text_of(const Action& action) {
     std::string operator()(const SuspendTask& a) const { return "suspend " + a.task_id; }
     std::string operator()(const PreemptTask& a) const { return "preempt " + a.task_id; }
     std::string operator()(const KillTask& a) const { return "kill " + a.task_id; }
+    std::string operator()(const Foreseen&) const { return "foreseen"; }
+    std::string operator()(const RoomAgain&) const { return "room again"; }
   };
   return std::visit(Name{}, action);
 }

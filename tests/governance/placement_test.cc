@@ -19,8 +19,11 @@ WorkerView idle_worker(std::string id, std::string agent, Duration since = 0s) {
 WorkerView busy_worker(std::string id, std::string agent, int free_slots = 0) {
   return {std::move(id), std::move(agent), own_limit, busy, free_slots, {}};
 }
-WorkerView worker_that_is(WorkerView::Standing standing, std::string id, std::string agent) {
-  return {std::move(id), std::move(agent), own_limit, standing, 1, {}};
+WorkerView ending_worker(std::string id, std::string agent) {
+  return {std::move(id), std::move(agent), own_limit, ending, 0, {}};
+}
+WorkerView starting_worker(std::string id, std::string agent, int free_slots = 0) {
+  return {std::move(id), std::move(agent), own_limit, starting, free_slots, {}};
 }
 
 std::string text_of(const Placement& placement) {
@@ -29,6 +32,7 @@ std::string text_of(const Placement& placement) {
     std::string operator()(const SpawnWorker&) const { return "spawn"; }
     std::string operator()(const YieldWorker& p) const { return "yield " + p.worker_id; }
     std::string operator()(const WaitForWorker&) const { return "wait"; }
+    std::string operator()(const WaitForOwn&) const { return "wait for own"; }
   };
   return std::visit(Text{}, placement);
 }
@@ -60,16 +64,29 @@ TEST_CASE("a task of agent a goes to the best place there is") {
       {"another's idle one yields", {busy_worker("1", "a"), idle_worker("2", "b")}, 2, "yield 2"},
       {"the one idle longest yields", {idle_worker("1", "b", 2s), idle_worker("2", "c", 1s)}, 2, "yield 2"},
       {"more workers than allowed now", {busy_worker("1", "a"), idle_worker("2", "b")}, 1, "yield 2"},
-      {"ending ones count", {worker_that_is(ending, "1", "b"), busy_worker("2", "a")}, 2, "wait"},
-      {"ending ones take no task", {worker_that_is(ending, "1", "a")}, 1, "wait"},
-      {"a place is on its way", {worker_that_is(ending, "1", "b"), idle_worker("2", "b")}, 2, "wait"},
+      {"ending ones count", {ending_worker("1", "b"), busy_worker("2", "a")}, 2, "wait"},
+      {"ending ones take no task", {ending_worker("1", "a")}, 1, "wait"},
+      {"a place is on its way", {ending_worker("1", "b"), idle_worker("2", "b")}, 2, "wait"},
       {"the place on its way is not enough",
-       {worker_that_is(ending, "1", "b"), idle_worker("2", "b"), busy_worker("3", "a")},
+       {ending_worker("1", "b"), idle_worker("2", "b"), busy_worker("3", "a")},
        1,
        "yield 2"},
-      {"starting ones count and take no task", {worker_that_is(starting, "1", "a")}, 1, "wait"},
-      {"starting ones do not stop a new one", {worker_that_is(starting, "1", "a")}, 2, "spawn"},
-      {"starting ones do not yield", {worker_that_is(starting, "1", "b")}, 1, "wait"},
+      {"starting ones count", {starting_worker("1", "a")}, 1, "wait"},
+      {"one that is starting for another task does not stop a new one",
+       {starting_worker("1", "a")},
+       2,
+       "spawn"},
+      {"a slot of a starting one before a new worker", {starting_worker("1", "a", 1)}, 2, "use 1"},
+      {"most free slots of starting ones",
+       {starting_worker("1", "a", 1), starting_worker("2", "a", 3)},
+       3,
+       "use 2"},
+      {"a slot of one that is there before more of one that is starting",
+       {starting_worker("1", "a", 3), busy_worker("2", "a", 1)},
+       3,
+       "use 2"},
+      {"another agent's starting one", {starting_worker("1", "b", 3)}, 2, "spawn"},
+      {"starting ones do not yield", {starting_worker("1", "b")}, 1, "wait"},
   };
   for (const auto& row : table) {
     CAPTURE(row.why);
@@ -83,6 +100,22 @@ TEST_CASE("a worker with another limit is as good as another agent's") {
   CHECK(text_of(place(larger, workers, 2)) == "spawn");
   CHECK(text_of(place(larger, workers, 1)) == "yield 1");
   CHECK(text_of(place(larger, std::vector{busy_worker("1", "a", 3)}, 1)) == "wait");
+  CHECK(text_of(place(larger, std::vector{starting_worker("1", "a", 3)}, 2)) == "spawn");
+}
+
+TEST_CASE("an agent with all the workers it may have waits for them, whatever room there is") {
+  const WantedWorker one{"a", own_limit, 1};
+  CHECK(text_of(place(one, std::vector<WorkerView>{}, 4)) == "spawn");
+  CHECK(text_of(place(one, std::vector{idle_worker("1", "a")}, 4)) == "use 1");
+  CHECK(text_of(place(one, std::vector{busy_worker("1", "a", 2)}, 4)) == "use 1");
+  CHECK(text_of(place(one, std::vector{busy_worker("1", "a")}, 4)) == "wait for own");
+  CHECK(text_of(place(one, std::vector{starting_worker("1", "a")}, 4)) == "wait for own");
+  CHECK(text_of(place(one, std::vector{starting_worker("1", "a", 1)}, 4)) == "use 1");
+  CHECK(text_of(place(one, std::vector{ending_worker("1", "a")}, 4)) == "wait for own");
+  CHECK(text_of(place(one, std::vector{busy_worker("1", "b")}, 4)) == "spawn");
+  CHECK(text_of(place(one, std::vector{busy_worker("1", "b")}, 1)) == "wait");
+  CHECK(text_of(place({"a", own_limit, 2}, std::vector{busy_worker("1", "a")}, 4)) == "spawn");
+  CHECK(text_of(place({"a", mebibytes(65), 1}, std::vector{idle_worker("1", "a")}, 4)) == "yield 1");
 }
 
 }  // namespace

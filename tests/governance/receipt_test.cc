@@ -69,7 +69,7 @@ TEST_CASE("a receipt says who was chosen, who was spared and why, in the order o
 TEST_CASE("a governor that is given a receipt's reading decides the same again") {
   std::mt19937_64 random(3);
   const auto below = [&random](std::uint64_t n) { return random() % n; };
-  int decisions = 0;
+  int decisions = 0, foreseen = 0;
   for (int round = 0; round < 5000; ++round) {
     std::vector<Candidate> running;
     for (std::uint64_t i = below(12); i > 0; --i) {
@@ -82,13 +82,21 @@ TEST_CASE("a governor that is given a receipt's reading decides the same again")
       task.outgrown = below(6) == 0;
       if (below(4) == 0) task.back_by = now - 1s + std::chrono::nanoseconds(below(4'000'000'000));
       task.dying = task.back_by && below(2) == 0;
+      if (below(3) == 0) {
+        task.growth = {mebibytes(static_cast<std::int64_t>(below(100))), Duration(below(60'000))};
+        task.most = task.memory + mebibytes(static_cast<std::int64_t>(below(400)));
+      }
+      task.grace = Duration(below(10'000));
+      task.may_leave_early = below(6) != 0;
       running.push_back(std::move(task));
     }
-    Receipt receipt = receipt_of(800 + static_cast<std::int64_t>(below(300)), running, below(8) == 0);
+    Receipt receipt = receipt_of(600 + static_cast<std::int64_t>(below(500)), running, below(8) == 0);
+    if (below(4) != 0) receipt.time_to_act = Duration(below(2000));
     receipt.idle = {static_cast<std::int64_t>(below(30) << 20)};
     receipt.ending = {static_cast<std::int64_t>(below(30) << 20)};
     receipt = decide_again(receipt);
     decisions += receipt.chosen.empty() ? 0 : 1;
+    foreseen += receipt.prediction && !receipt.chosen.empty() ? 1 : 0;
     const auto told = to_json(receipt);
     const auto read = parse_receipt(nlohmann::json::parse(told.dump()));
     REQUIRE(read.has_value());
@@ -97,7 +105,9 @@ TEST_CASE("a governor that is given a receipt's reading decides the same again")
     CHECK(again.chosen == receipt.chosen);
     CHECK(again.kill == receipt.kill);
     CHECK(to_json(again)["ranking"] == told["ranking"]);
+    CHECK(to_json(again)["prediction"] == told["prediction"]);
   }
+  CHECK(foreseen > 100);
   CHECK(decisions > 1000);
 }
 

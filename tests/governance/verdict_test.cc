@@ -39,6 +39,29 @@ TEST_CASE("a task over its own cap failed by itself, also while it was being pre
   CHECK(judge(Intent::budget, Ending::memory_cap, {}).reason == FailReason::memory_cap);
 }
 
+TEST_CASE("a death by its own cap is tried again while the cap grows, whatever the retries") {
+  RunPolicy policy;
+  policy.cap_grows = true;
+  for (const Intent intent : {Intent::none, Intent::preempt, Intent::budget}) {
+    for (const bool more : {true, false}) {
+      policy.has_larger_cap = more;
+      const Verdict verdict = judge(intent, Ending::memory_cap, policy);
+      CHECK(verdict.kind == (more ? Kind::retry_larger : Kind::quarantine));
+      CHECK(verdict.reason == FailReason::memory_cap);
+    }
+  }
+  policy.has_larger_cap = true;
+  CHECK(judge(Intent::cancel, Ending::memory_cap, policy).kind == Kind::cancel);
+  CHECK(judge(Intent::timeout, Ending::memory_cap, policy).reason == FailReason::timeout);
+  CHECK(judge(Intent::none, Ending::agent_failed, policy).kind == Kind::fail);
+  policy.idempotent = false;
+  CHECK(judge(Intent::none, Ending::memory_cap, policy).kind == Kind::fail);
+  policy = {};
+  policy.retries = 1;
+  policy.has_larger_cap = true;
+  CHECK(judge(Intent::none, Ending::memory_cap, policy).kind == Kind::retry);
+}
+
 TEST_CASE("after max_preemptions a task fails with memory_budget") {
   RunPolicy policy;
   policy.max_preemptions = 3;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <set>
 
+#include "supervisor/memory/sweep.h"
 #include "tests/memory/support.h"
 
 using namespace kurultai;
@@ -253,6 +254,40 @@ TEST_CASE("what a killed launcher leaves behind is still known") {
   CHECK(eventually([&] { return group->processes().value() == std::vector{orphan}; }));
   CHECK(kill_until_gone(*group));
   CHECK_FALSE(is_alive(orphan));
+}
+
+TEST_CASE("what left the tree of a launcher that then died is found by its mark, and looked for only then") {
+  const std::string instance = unique_instance();
+  ControllerOptions options = real_options();
+  options.instance = instance;
+  const auto controller = make_rlimit(options, "");
+  auto group = controller->make_group("w1", {gibibytes(4), 0}).value();
+  Child launcher([] { idle(); });
+  group->started(launcher.pid());
+  Child stray([&] {
+    ::setenv("KURULTAI_INSTANCE", instance.c_str(), 1);
+    ::execl("/bin/sleep", "sleep", "60", nullptr);
+    ::_exit(127);
+  });
+  CHECK(eventually([&] { return find_marked("/proc", instance)->size() == 1; }));
+  ::kill(launcher.pid(), SIGKILL);
+  launcher.wait();
+  group->ended(0, 0);
+  CHECK(group->kill_all().value());
+  CHECK(is_alive(stray.pid()));
+  group->ended(0, SIGKILL);
+  CHECK_FALSE(group->kill_all().value());
+  CHECK(kill_until_gone(*group));
+  CHECK_FALSE(is_alive(stray.pid()));
+}
+
+TEST_CASE("a number that belongs to another process by now is none of the tree") {
+  const Browser browser;
+  browser.tree.write(std::to_string(first + 1) + "/stat",
+                     std::to_string(first + 1) + " (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n");
+  const auto tree = walk_tree(browser.tree.root(), {{first, 100}});
+  REQUIRE(tree);
+  CHECK(tree->size() == 1);
 }
 
 TEST_CASE("a tree that forks faster than it can be listed is stopped as a group, then killed") {

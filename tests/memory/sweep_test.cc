@@ -93,6 +93,8 @@ TEST_CASE("what does not die in time is an error") {
   CHECK(swept.error().message == "processes of x that do not die: 1");
   tree.write("900000001/environ", std::string("KURULTAI_INSTANCE=x"));
   CHECK(find_marked(tree.root(), "x")->size() == 1);  // without the last NUL
+  CHECK(find_marked(tree.root(), "x", {}, 100)->size() == 1);
+  CHECK(find_marked(tree.root(), "x", {}, 101)->empty());
   tree.write("900000001/environ", std::string("\0\0KURULTAI_INSTANCE=xy\0", 23));
   CHECK(sweep_marked(tree.root(), "x", std::chrono::milliseconds(5)).has_value());
 }

@@ -163,7 +163,7 @@ TEST_CASE("a known type with wrong fields is malformed, and the fault names type
            {R"({"type":"BREAKER","op":"acquire"})", "BREAKER: name is missing"},
            {R"({"type":"BREAKER","name":"x"})", "BREAKER: op is missing"},
            {R"({"type":"BREAKER","name":"x","op":"reset"})",
-            "BREAKER: op is neither acquire, success nor failure"},
+            "BREAKER: op is neither acquire, success, failure nor release"},
            {R"({"type":"PONG"})", "PONG: seq is missing"},
            {R"({"type":"PONG","seq":-1})", "PONG: seq is out of range"},
            {R"({"type":"PONG","seq":"1"})", "PONG: seq is a string, not a number"},
@@ -356,8 +356,36 @@ TEST_CASE("a task's line has the fields of the contract, and no others for an ag
         "{\"type\":\"TASK\",\"taskId\":\"t-1\",\"agent\":\"summarise\",\"payloadFile\":\"/spool/"
         "t-1\",\"attempt\":2,"
         "\"priority\":\"high\",\"checkpoint\":[1]}\n");
-  task.result_file = "not sent without a command";
   CHECK(encode(ToAgent(task)).find("resultFile") == std::string::npos);
+}
+
+TEST_CASE("a task for the mcp host says where its result goes, and whether it may run again") {
+  TaskMessage task{.task_id = "1", .agent = "tools", .payload = R"({"tool":"echo"})", .checkpoint = ""};
+  task.result_file = "/spool/1.result";
+  task.inline_limit = kibibytes(64);
+  task.grace = Duration{5'000};
+  task.idempotent = false;
+  CHECK(encode(ToAgent(task)) ==
+        "{\"type\":\"TASK\",\"taskId\":\"1\",\"agent\":\"tools\",\"payload\":{\"tool\":\"echo\"},"
+        "\"attempt\":1,\"priority\":\"normal\",\"resultFile\":\"/spool/1.result\",\"inlineLimitBytes\":65536,"
+        "\"resultLimitBytes\":0,\"graceMs\":5000,\"idempotent\":false}\n");
+}
+
+TEST_CASE("of a list of tools so many are taken, and so much of their texts") {
+  std::string list;
+  for (std::size_t i = 0; i < Tools::most + 1; ++i)
+    list += std::string(i == 0 ? "" : ",") + R"({"name":")" + std::string(i + 1, 'n') + R"("})";
+  const auto tools = decoded<Tools>(R"({"type":"TOOLS","tools":[)" + list + "]}").tools;
+  CHECK(tools.size() == Tools::most);
+  CHECK(tools[127].name.size() == 128);
+  CHECK(tools[128].name.size() == 128);
+  CHECK(tools[0].description.empty());
+  const std::string most(Tools::longest_description - 1, 'x');  // the sign behind it does not fit
+  CHECK(decoded<Tools>(R"({"type":"TOOLS","tools":[{"description":")" + most + R"(€"},{"name":5}]})").tools ==
+        std::vector<Tool>{{"", most}, {"", ""}});
+  CHECK(fault(R"({"type":"TOOLS"})") == "TOOLS: tools is missing");
+  CHECK(fault(R"({"type":"TOOLS","tools":{}})") == "TOOLS: tools is an object, not a list of objects");
+  CHECK(fault(R"({"type":"TOOLS","tools":[1]})") == "TOOLS: tools is an array, not a list of objects");
 }
 
 TEST_CASE("a task for the exec host carries its command") {
@@ -399,6 +427,11 @@ TEST_CASE("the short messages have the fields of the contract") {
         "{\"type\":\"BREAKER\",\"name\":\"api\",\"allow\":false,\"retryAfterMs\":1000}\n");
   CHECK(encode(FromAgent(HeapFigures{Bytes{1}, Bytes{2}, Bytes{3}, Bytes{4}})) ==
         "{\"type\":\"MEMORY\",\"heapUsed\":1,\"heapTotal\":2,\"external\":3,\"arrayBuffers\":4}\n");
+  CHECK(encode(ToAgent(BreakerAnswer{"api", true, {}, 7, "not counted"})) ==
+        "{\"type\":\"BREAKER\",\"name\":\"api\",\"allow\":true,\"retryAfterMs\":0,\"call\":7,"
+        "\"note\":\"not counted\"}\n");
+  CHECK(encode(FromAgent(BreakerRequest{"api", BreakerRequest::Op::release, 7})) ==
+        "{\"type\":\"BREAKER\",\"name\":\"api\",\"op\":\"release\",\"call\":7}\n");
   CHECK(encode(FromAgent(BreakerRequest{"api", BreakerRequest::Op::failure})) ==
         "{\"type\":\"BREAKER\",\"name\":\"api\",\"op\":\"failure\"}\n");
 }

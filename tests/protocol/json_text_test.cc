@@ -22,6 +22,21 @@ std::string json_string(std::string_view text) {
 
 }  // namespace
 
+TEST_CASE("plain is a text that needs no escape, wherever a byte stands that does") {
+  CHECK(is_plain(""));
+  for (int code = 0; code < 256; ++code) {
+    const char byte = static_cast<char>(code);
+    const bool needs_none = code >= 0x20 && code < 0x80 && byte != '"' && byte != '\\';
+    for (std::size_t length = 1; length < 20; ++length) {
+      for (std::size_t at = 0; at < length; ++at) {
+        std::string text(length, '!');
+        text[at] = byte;
+        CHECK(is_plain(text) == needs_none);
+      }
+    }
+  }
+}
+
 TEST_CASE("every kind of value is read as nlohmann reads it") {
   for (const char* text :
        {"null", "true", "false", "0", "-1", "18446744073709551615", "-9223372036854775808", "1.5e3", "\"\"",

@@ -79,6 +79,7 @@ TaskMessage Maker::task() {
   task.inline_limit = {amount()};
   task.result_limit = {amount()};
   task.grace = duration();
+  task.idempotent = maybe();
   return task;
 }
 
@@ -110,7 +111,7 @@ ToAgent Maker::to_agent(std::size_t kind) {
     case 6:
       return Shutdown{duration()};
     default:
-      return BreakerAnswer{text(), maybe(), duration()};
+      return BreakerAnswer{text(), maybe(), duration(), static_cast<std::int64_t>(below(1000)), text()};
   }
 }
 
@@ -120,7 +121,7 @@ FromAgent Maker::from_agent(std::size_t kind) {
     case 0:
       return Ready{small(), text()};
     case 1:
-      return Progress{text(), static_cast<double>(below(1000)) / 10, text()};
+      return Progress{text(), static_cast<double>(static_cast<std::int64_t>(below(1000))) / 10, text()};
     case 2:
       return Complete{text(), json(), amount(), {amount()}};
     case 3:
@@ -140,11 +141,14 @@ FromAgent Maker::from_agent(std::size_t kind) {
     case 9:
       return Log{levels[below(levels.size())], text()};
     case 10:
-      return BreakerRequest{text(), static_cast<BreakerRequest::Op>(below(3))};
+      return BreakerRequest{text(), static_cast<BreakerRequest::Op>(below(4)),
+                            static_cast<std::int64_t>(below(1000))};
     case 11:
       return Pong{below(~std::uint64_t{0})};
-    default:
+    case 12:
       return Swept{text(), small()};
+    default:
+      return Tools{{{text(), "what it does"}, {"b", ""}}};
   }
 }
 

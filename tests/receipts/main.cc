@@ -20,7 +20,7 @@ std::string difference(const json& told) {
   const auto receipt = parse_receipt(told);
   if (!receipt) return receipt.error().message;
   const json again = to_json(decide_again(*receipt));
-  for (const char* part : {"action", "reading", "thresholds", "ranking", "room"}) {
+  for (const char* part : {"action", "reading", "thresholds", "ranking", "room", "prediction"}) {
     if (again.at(part) == told.at(part)) continue;
     return std::string(part) + " would be " + again.at(part).dump() + ", was " + told.at(part).dump();
   }

@@ -3,7 +3,7 @@
 
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Readable } = require('node:stream');
-const { serve, Fatal, timing } = require('../../worker/sdk/node/kurultai-agent.js');
+const { serve, breaker, BreakerOpen, Fatal, timing } = require('../../worker/sdk/node/kurultai-agent.js');
 
 Object.assign(timing, { heartbeatMs: 200, tickMs: 20 });
 const pressureSeen = [];
@@ -17,7 +17,19 @@ async function untilStopped(task) {
 
 const nested = (depth) => (depth === 0 ? 1 : [nested(depth - 1)]);
 
+const orRefusal = (error) => {
+  if (error instanceof BreakerOpen) return [error.breaker, error.retryAfter];
+  throw error;
+};
+
 const does = {
+  call: (task) => breaker('api', async () => {
+    if (task.payload.waits) await untilStopped(task);
+    if (task.payload.fails) throw new Error('down');
+    return 'called';
+  }).catch(orRefusal),
+  call_within_call: () => breaker('outer', () => breaker('inner', () => {})),
+  abort_call: (task) => breaker('api', () => sleep(60000, undefined, { signal: task.signal })),
   echo: (task) => task.payload.value,
   about: (task) => [task.id, task.attempt, task.priority, task.deadlineMs, task.checkpoint ?? null],
   nothing: () => undefined,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "worker" / "sdk" / "python"))
 import kurultai_agent
-from kurultai_agent import Fatal, serve
+from kurultai_agent import BreakerOpen, Fatal, breaker, serve
 
 kurultai_agent.HEARTBEAT_S = 0.2
 kurultai_agent.TICK_S = 0.02
@@ -112,7 +112,51 @@ def logs(task):
     task.metric("steps", 2, kind="counter")
 
 
+def call(task):
+    try:
+        with breaker("api"):
+            if task.payload.get("waits"):
+                until_stopped(task)
+            if task.payload.get("fails"):
+                raise OSError("down")
+            return "called"
+    except BreakerOpen as refused:
+        return [refused.name, refused.retry_after]
+
+
+async def call_async(task):
+    try:
+        async with breaker("api"):
+            await asyncio.sleep(0.001)
+            return "called"
+    except BreakerOpen as refused:
+        return [refused.name, refused.retry_after]
+
+
+async def give_up_asking(task):
+    async def ask():
+        async with breaker("api"):
+            pass
+    asking = asyncio.ensure_future(ask())
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    await asyncio.wait([asking])
+    task.log("info", "given up")
+    await asyncio.sleep(0.05)
+    return asking.cancelled()
+
+
+def call_within_call(task):
+    with breaker("outer"):
+        with breaker("inner"):
+            pass
+
+
 DO = {
+    "call": call,
+    "call_async": call_async,
+    "call_within_call": call_within_call,
+    "give_up_asking": give_up_asking,
     "echo": lambda task: task.payload.get("value"),
     "about": lambda task: [task.id, task.attempt, task.priority, task.deadline_ms, task.checkpoint],
     "nothing": lambda task: None,

@@ -356,6 +356,81 @@ class Behaviour:
                 break
         self.assertCountEqual(seen, [[4, 0.96], [2, 0.86]])
 
+    def asked(self, name="api"):
+        """The next question to a breaker; its number."""
+        question = self.agent.expect("BREAKER")
+        self.assertEqual((question["name"], question["op"]), (name, "acquire"))
+        return question["call"]
+
+    def let_through(self, call, name="api"):
+        self.agent.send("BREAKER", name=name, allow=True, retryAfterMs=0, call=call)
+
+    def assert_told(self, op, call, name="api"):
+        told = self.agent.expect("BREAKER")
+        self.assertEqual((told["name"], told["op"], told["call"]), (name, op, call))
+
+    def test_a_breaker_asks_first_and_tells_how_it_went(self):
+        for fields, op in (({}, "success"), ({"fails": True}, "failure")):
+            self.agent.task("call", **fields)
+            call = self.asked()
+            self.let_through(call)
+            self.assert_told(op, call)
+            self.assertEqual(self.agent.answer()["type"], "FAILED" if fields else "COMPLETE")
+
+    def test_a_refused_call_is_not_made(self):
+        self.agent.task("call", fails=True)
+        self.agent.send("BREAKER", name="api", allow=False, retryAfterMs=1500, call=self.asked())
+        self.assertEqual(self.agent.answer()["result"], ["api", 1.5])
+        self.assertEqual(len(self.agent.of_type("BREAKER")), 1)
+
+    def test_questions_of_tasks_that_run_at_once_find_their_answers(self):
+        calls = {}
+        for number in range(5):
+            self.agent.task("call", task_id=f"t{number}")
+            calls[number] = self.asked()
+        self.assertEqual(len(set(calls.values())), 5)
+        for number in (3, 0, 4, 1, 2):  # in any order
+            self.agent.send("BREAKER", name="api", allow=False, retryAfterMs=number * 1000, call=calls[number])
+        for number in range(5):
+            self.agent.send("PING", seq=number)
+        results = {}
+        while len(results) < 5:
+            message = self.agent.expect("COMPLETE")
+            results[message["taskId"]] = message["result"]
+        self.assertEqual(results, {f"t{number}": ["api", number] for number in range(5)})
+
+    def test_answers_to_nobody_and_without_a_number_do_no_harm(self):
+        self.agent.task("call")
+        call = self.asked()
+        for fields in ({}, {"call": call + 1}, {"call": None}, {"call": []}, {"call": -1}):
+            self.agent.send("BREAKER", name="api", allow=False, retryAfterMs=1, **fields)
+        self.let_through(call)
+        self.assert_told("success", call)
+
+    def test_a_call_that_its_task_was_stopped_in_says_nothing(self):
+        self.agent.task("call", waits=True)
+        call = self.asked()
+        self.let_through(call)
+        self.agent.send("PREEMPT", taskId="t", graceMs=5000)
+        self.assert_told("release", call)
+        self.assertEqual(self.agent.answer()["type"], "PREEMPTED")
+
+    def test_what_is_refused_within_a_call_is_not_its_failure(self):
+        self.agent.task("call_within_call")
+        outer = self.asked("outer")
+        self.let_through(outer, "outer")
+        self.agent.send("BREAKER", name="inner", allow=False, retryAfterMs=100, call=self.asked("inner"))
+        self.assert_told("release", outer, "outer")
+        failed = self.agent.answer()
+        self.assertIn("inner keeps failing; try again in 0.1 s", failed["error"])
+        self.assertTrue(failed["retryable"])
+
+    def test_an_agent_that_is_not_wanted_any_more_waits_for_no_answer(self):
+        self.agent.task("call", waits=True)
+        self.asked()
+        self.agent.end_input()
+        self.assertEqual(self.agent.wait(), 0)
+
     def test_two_tasks_run_at_once(self):
         self.agent.task("until_stopped", task_id="a")
         self.agent.task("until_stopped", task_id="b")
@@ -444,6 +519,31 @@ class PythonAgent(Behaviour, AgentCase):
         self.assertEqual(self.agent.wait(), 0)
         self.assertLess(time.monotonic() - started, 1.0)
 
+    def test_a_breaker_in_an_async_handler(self):
+        self.agent.task("call_async")
+        call = self.asked()
+        self.let_through(call)
+        self.assert_told("success", call)
+        self.assertEqual(self.agent.answer()["result"], "called")
+        self.agent.task("call_async")
+        self.agent.send("BREAKER", name="api", allow=False, retryAfterMs=2000, call=self.asked())
+        self.assertEqual(self.agent.answer()["result"], ["api", 2])
+
+    def test_an_async_call_that_is_given_up_while_it_asks_is_given_back(self):
+        self.agent.task("give_up_asking")
+        call = self.asked()
+        self.agent.expect("LOG")
+        self.let_through(call)
+        self.assert_told("release", call)
+        self.assertEqual(self.agent.answer()["result"], True)
+
+    def test_without_a_supervisor_calls_go_through(self):
+        source = ("import kurultai_agent as k\nwith k.breaker('api') as guard: print('called')\n"
+                  "try:\n with guard: print('again')\nexcept RuntimeError as error: print(error)")
+        run = subprocess.run([PYTHON, "-c", source], cwd=EXAMPLES.parent / "sdk" / "python", env=ENVIRONMENT,
+                             stdout=subprocess.PIPE, check=True, text=True)
+        self.assertEqual(run.stdout, "called\na breaker() guards one block: make another for the next\n")
+
     def test_except_exception_does_not_swallow_a_preemption(self):
         self.agent.task("swallow")
         self.agent.send("PREEMPT", taskId="t", graceMs=5000)
@@ -462,6 +562,20 @@ class NodeAgent(Behaviour, AgentCase):
     pieces = ("ü" * 70000).encode() + b"\xff\x00end"
     printed = ["printed\n", "forged"]
     unsendable = {"nan": "NaN", "not_json": "BigInt", "a_function": '"call" is'}
+
+    def test_a_call_that_is_aborted_says_nothing(self):
+        self.agent.task("abort_call")
+        call = self.asked()
+        self.let_through(call)
+        self.agent.send("PREEMPT", taskId="t", graceMs=5000)
+        self.assert_told("release", call)
+        self.assertEqual(self.agent.answer()["type"], "PREEMPTED")
+
+    def test_without_a_supervisor_calls_go_through(self):
+        source = "require('./kurultai-agent.js').breaker('api', async () => 'called').then(console.log)"
+        run = subprocess.run([NODE, "-e", source], cwd=EXAMPLES.parent / "sdk" / "node", env=ENVIRONMENT,
+                             stdout=subprocess.PIPE, check=True, text=True)
+        self.assertEqual(run.stdout, "called\n")
 
     def test_heap_figures_are_sent_at_most_every_five_seconds(self):
         for _ in range(3):

@@ -135,20 +135,31 @@ void Invariants::not_in_vain(const Fate& started, const std::vector<const Fate*>
   if (sacrifice.empty()) return;
   const Fate* other = at_.ledger.find(sacrifice.mapped().for_task);
   const TimePoint decided = sacrifice.mapped().decided;
-  if (other == nullptr || other->sent_back_at > decided || at_.ledger.last_bad_end(other->agent) >= decided)
+  if (other == nullptr || other->sent_back_at > decided || keeps_failing(other->agent) ||
+      at_.ledger.last_bad_end(other->agent) >= decided)
     return;
   if (std::ranges::find(now, other) == now.end()) return;
   findings_.violated("priority", name(started.id) + " gave way for " + name(other->id) +
                                      ", and was given a worker while that still waits");
 }
 
+/// Whether its circuit is not closed: its tasks are held back, but for one.
+bool Invariants::keeps_failing(const std::string& agent) const {
+  const auto& breakers = at_.dispatcher.breakers();
+  const auto found = breakers.find(agent);
+  return at_.dispatcher.config().flags.circuit_breakers && found != breakers.end() &&
+         found->second.state() != BreakerState::closed;
+}
+
 /// What the dispatcher does not promise: a task waits alone while it pauses after a preemption and while
-/// its agent's workers keep failing, and with backfill others of its level may go first, so many times.
+/// its agent or the workers of that keep failing, and with backfill others of its level may go first, so many
+/// times.
 bool Invariants::may_be_passed(const Fate& waiting, const Fate& started) const {
   const Config& config = at_.dispatcher.config();
   const TimePoint now = at_.loop.schedule.now();
   const Task* task = at_.dispatcher.tasks().find(waiting.id);
   if (task != nullptr && task->not_before > now) return true;
+  if (keeps_failing(waiting.agent)) return true;
   if (config.overtaking.backfill && waiting.priority == started.priority) {
     return task != nullptr && task->passes <= config.overtaking.max_passes;
   }
@@ -269,14 +280,15 @@ bool Invariants::could_start(const Task& task) const {
   const TimePoint now = at_.loop.schedule.now();
   if (now - at_.ledger.last_bad_end(task.agent) < std::chrono::hours(1)) return false;
   if (now - at_.kernel.no_group_at() < 2 * group_pause) return false;
-  if (task.not_before > now) return false;
+  if (task.not_before > now || dispatcher.held_back_for(task).count() > 0) return false;
   const bool anything_runs = dispatcher.pool().active() > 0;
   if (!dispatcher.governor().allows_start(task.priority, anything_runs)) return false;
   if (standstill_.outranks(task.priority)) return false;
   const auto views = dispatcher.pool().views();
   const Bytes limit = memory_limit_of(dispatcher.config().agents.at(task.agent), dispatcher.config());
   const auto where = place({task.agent, limit}, views, dispatcher.worker_limit());
-  if (std::holds_alternative<WaitForWorker>(where) || std::holds_alternative<YieldWorker>(where))
+  if (std::holds_alternative<WaitForWorker>(where) || std::holds_alternative<WaitForOwn>(where) ||
+      std::holds_alternative<YieldWorker>(where))
     return false;
   if (std::holds_alternative<SpawnWorker>(where) && anything_runs) return false;  // its start needs room
   return std::holds_alternative<StartTask>(dispatcher.room_for(task));
@@ -300,6 +312,8 @@ void Invariants::after_reading(const MemorySnapshot& snapshot) {
       findings_.trace(line + (receipt->starving ? ", starving" : "") + ", used " + to_string(receipt->used) +
                       " of " + to_string(receipt->budget));
     }
+    same_again(*receipt);
+    well_foreseen(*receipt);
     no_second_kill(*receipt, workers);
     no_needless_kill(*receipt);
     lowest_first(*receipt);
@@ -367,13 +381,37 @@ bool Invariants::is_coming_back(const Worker& worker, const Receipt& receipt) co
   return now < its->back_by.value_or(worker.ending_since() + kill_settles);
 }
 
+// What is in a receipt is all that was decided on.
+void Invariants::same_again(const Receipt& receipt) {
+  const Receipt again = decide_again(receipt);
+  if (again.chosen == receipt.chosen && again.kill == receipt.kill &&
+      again.prediction.has_value() == receipt.prediction.has_value())
+    return;
+  findings_.violated("same again", "receipt " + receipt.id + " is decided otherwise");
+}
+
+// Below the threshold somebody gives way only to growth that leaves him no time, and once.
+void Invariants::well_foreseen(const Receipt& receipt) {
+  if (!receipt.prediction) return;
+  foreseen_ += 1;
+  const Prediction& prediction = *receipt.prediction;
+  const bool in_time = prediction.left > prediction.to_act + prediction.grace;
+  const bool is_late = receipt.used >= share_of(receipt.budget, receipt.thresholds.at(Threshold::preempt));
+  if (receipt.kill || in_time || is_late || prediction.growth_per_second <= Bytes{})
+    findings_.violated("well foreseen", "receipt " + receipt.id + " had no reason");
+  for (const std::string& id : receipt.chosen) {
+    if (!left_early_.insert(id).second)
+      findings_.violated("well foreseen", name(id) + " gave way to a prediction twice");
+  }
+}
+
 // A deficit that earlier victims cover is not taken from others, until their memory is back or overdue.
 void Invariants::no_second_kill(const Receipt& receipt, const std::vector<std::string>& workers) {
   const double line = receipt.thresholds.at(receipt.kill ? Threshold::kill : Threshold::preempt);
   Bytes need = receipt.used - share_of(receipt.budget, line - Governor::margin);
   if (receipt.starving) need = std::max(need, share_of(receipt.budget, Governor::margin));
   const Bytes coming = awaited(receipt);
-  if (coming >= need) {
+  if (coming >= need && !receipt.prediction) {
     findings_.violated("no second kill", name(receipt.chosen.front()) + " was chosen for " + to_string(need) +
                                              ", while " + to_string(coming) +
                                              " of earlier victims was on its way back:" + names_of_awaited());

@@ -37,6 +37,7 @@ class Invariants {
   static void at_end(Findings& findings, const uv_loop_s& loop, const Kernel& kernel, const Ledger& ledger);
 
   std::uint64_t decisions() const { return seen_.size(); }
+  std::uint64_t foreseen() const { return foreseen_; }  // of these
 
  private:
   /// A bound that was lowered below what there is: that may stay, but not grow.
@@ -75,6 +76,8 @@ class Invariants {
   void budget_held();
   void no_livelock();
   void somebody_gives_way();
+  void same_again(const Receipt& receipt);
+  void well_foreseen(const Receipt& receipt);
   void no_second_kill(const Receipt& receipt, const std::vector<std::string>& workers);
   void no_needless_kill(const Receipt& receipt);
   void lowest_first(const Receipt& receipt);
@@ -88,6 +91,7 @@ class Invariants {
   std::string groups() const;
   std::string names_of_awaited() const;
   bool is_ending(const Fate& fate) const;
+  bool keeps_failing(const std::string& agent) const;
   bool may_be_passed(const Fate& waiting, const Fate& started) const;
   void check_passed(const std::vector<const Fate*>& before, const std::vector<const Fate*>& now);
   void check_returned(const std::vector<const Fate*>& now);
@@ -111,6 +115,8 @@ class Invariants {
   TimePoint could_start_since_{};
   std::string could_start_;
   std::set<std::string> seen_;  // ids of receipts
+  std::uint64_t foreseen_ = 0;
+  std::set<std::string> left_early_;  // tasks
   std::vector<Awaited> awaited_;
   std::map<std::string, Sacrifice> sacrificed_;   // by task: it gave way so that another could start
   std::map<std::string, TimePoint> waits_since_;  // at their edges, by worker

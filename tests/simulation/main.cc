@@ -113,12 +113,13 @@ struct Sum {
   std::uint64_t worlds = 0;
   std::uint64_t steps = 0;
   Ledger::Counts counts;
-  std::uint64_t decisions = 0, oom_kills = 0, waits = 0, drains = 0, suspensions = 0;
+  std::uint64_t decisions = 0, foreseen = 0, oom_kills = 0, waits = 0, drains = 0, suspensions = 0;
 
   void add(const Outcome& outcome) {
     worlds += 1;
     steps += outcome.steps;
     decisions += outcome.decisions;
+    foreseen += outcome.foreseen;
     oom_kills += outcome.oom_kills;
     waits += outcome.waits;
     drains += outcome.drains;
@@ -152,6 +153,7 @@ struct Sum {
     show("sent back", counts.preempted);
     show("sent back by a kill", counts.killed);
     show("decisions with a receipt", decisions);
+    show("of these foreseen", foreseen);
     show("retries", counts.retried);
     show("completed", counts.completed);
     show("failed", counts.failed);

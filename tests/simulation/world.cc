@@ -55,8 +55,9 @@ World::World(const Plan& plan, bool traces)
   raw_.launch = [this](const uv::SpawnOptions& options) { return launch(options); };
   events_.add_sink([this](const Event& event) { told(event); });
   ledger_.configure(config_);
-  dispatcher_ = std::make_unique<Dispatcher>(loop_, config_, kernel_, events_, pool_settings(),
-                                             "/nonexistent/kurultai-simulation");
+  dispatcher_ =
+      std::make_unique<Dispatcher>(loop_, config_, kernel_, events_, pool_settings(),
+                                   "/nonexistent/kurultai-simulation", "/nonexistent/kurultai-simulation");
   if (setting_.has_disk) {
     constexpr std::uint64_t of_disk = 11;
     disk_ = std::make_unique<Disk>(raw_, Dice(seed_for(plan.seed, of_disk, 0)),
@@ -125,6 +126,7 @@ void World::drain() {
 
 void World::close() {
   decisions_ = invariants_->decisions();
+  foreseen_ = invariants_->foreseen();
   phase_ = Phase::over;
   monitor_->stop();
   backstop_.reset();
@@ -299,6 +301,7 @@ Outcome World::outcome() {
   outcome.acted = actions_;
   outcome.counts = ledger_.counts();
   outcome.decisions = invariants_ != nullptr ? invariants_->decisions() : decisions_;
+  outcome.foreseen = invariants_ != nullptr ? invariants_->foreseen() : foreseen_;
   outcome.oom_kills = kernel_.oom_kills();
   outcome.waits = kernel_.waits();
   outcome.drains = drains_;

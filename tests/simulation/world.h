@@ -29,6 +29,7 @@ struct Outcome {
   std::size_t acted = 0;    // of those, that were not left out
   Ledger::Counts counts;
   std::uint64_t decisions = 0;  // with a receipt
+  std::uint64_t foreseen = 0;   // of these
   std::uint64_t oom_kills = 0;
   std::uint64_t waits = 0;  // at edges
   std::uint64_t drains = 0;
@@ -91,6 +92,7 @@ class World : public Onlooker {
   enum class Phase : unsigned char { asking, settling, draining, drained, over } phase_ = Phase::asking;
   std::uint64_t drains_ = 0;
   std::uint64_t decisions_ = 0;
+  std::uint64_t foreseen_ = 0;
 };
 
 }  // namespace kurultai::simulation

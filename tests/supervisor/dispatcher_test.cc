@@ -68,6 +68,21 @@ struct FakeController : Controller {
   std::vector<std::string> group_paths() const override { return {}; }
 };
 
+struct FullDisk : Journal {
+  std::function<void(Result<void>)> done;  // of the task that is being accepted
+  std::string no_trouble;
+  void accept(const Task&, const std::vector<const Task*>&, std::function<void(Result<void>)> told) override {
+    done = std::move(told);
+  }
+  void change(const Task&, std::function<void()> told) override {
+    if (told) told();
+  }
+  void forget(const Task&) override {}
+  void in_one_commit(const std::function<void()>& together) override { together(); }
+  const std::string& trouble() const override { return no_trouble; }
+  bool is_settled() const override { return true; }
+};
+
 /// A dispatcher whose launcher is a shell script in place of kurultai-worker.
 struct House {
   std::string directory;
@@ -103,7 +118,7 @@ struct House {
       on_event(event);
     });
     dispatcher = std::make_unique<Dispatcher>(loop, std::make_shared<const Config>(config), controller,
-                                              events, pool, directory);
+                                              events, pool, directory, directory + "/logs");
   }
   ~House() {
     dispatcher->drain(Duration(0), [this](const DrainStatistics&) { loop.stop(); });
@@ -144,6 +159,34 @@ TEST_CASE("a task that finds no room for a worker keeps its place and does not h
   CHECK(house.dispatcher->queue().returned() == 0);
   CHECK(house.dispatcher->queue().position(first.id) == 1);
   CHECK(house.dispatcher->queue().position(second.id) == 2);
+}
+
+TEST_CASE("a task that cannot be written down gives back its agent's probe") {
+  FullDisk disk;
+  House house("exit 1", [](Config& config) {
+    config.circuit_breakers.failures = 1;
+    config.circuit_breakers.backoff = {Duration(1)};
+  });
+  house.submit();
+  house.on_event = [&](const Event& event) {
+    if (name_of(event) == "taskFailed") house.loop.stop();
+  };
+  house.loop.run();
+  house.on_event = [](const Event&) {};
+  uv::Timer back_off(house.loop, [&] { house.loop.stop(); });
+  back_off.start(Duration(5));
+  house.loop.run();
+  house.dispatcher->keep_tasks(disk, {});
+  const auto refusal = [&] {
+    std::optional<Refusal::Code> code;
+    Submission submission;
+    submission.agent = "a";
+    house.dispatcher->submit(std::move(submission), [&](const auto& task) { code = task.error().code; });
+    if (disk.done) std::exchange(disk.done, nullptr)(failure("no space"));
+    return code;
+  };
+  for (int i = 0; i < 3; ++i) CHECK(refusal() == Refusal::Code::storage_unavailable);
+  CHECK(house.dispatcher->breakers().at("a").state() == BreakerState::half_open);
 }
 
 TEST_CASE("a drain is over once; what only waits did not run out of time") {

@@ -13,7 +13,7 @@ EventHistory with(std::uint64_t first, std::uint64_t last, std::size_t max_event
                   std::size_t max_bytes = 10000) {
   EventHistory history(max_events, max_bytes);
   for (std::uint64_t id = first; id <= last; ++id)
-    history.add(id, id % 2 == 0 ? "even" : "odd", std::to_string(id) + " ");
+    history.add({id, id % 2 == 0 ? "even" : "odd", std::to_string(id) + " "});
   return history;
 }
 
@@ -42,15 +42,15 @@ TEST_CASE("a reader is told when it cannot be told all") {
 
 TEST_CASE("what is remembered is bounded in number and bytes, whatever a single event weighs") {
   EventHistory history(1000, 100);
-  for (std::uint64_t id = 1; id <= 50; ++id) history.add(id, "", std::string(10, 'x'));
+  for (std::uint64_t id = 1; id <= 50; ++id) history.add({id, "", std::string(10, 'x')});
   CHECK(history.after(0, "").size() == 100);
   CHECK(history.oldest() == 41U);
-  history.add(51, "", std::string(101, 'x'));
+  history.add({51, "", std::string(101, 'x')});
   CHECK(history.after(0, "").empty());
   CHECK(history.oldest() == std::nullopt);
   CHECK_FALSE(history.is_complete_after(50));
   CHECK(history.is_complete_after(51));
-  history.add(52, "", "y");
+  history.add({52, "", "y"});
   CHECK(history.after(51, "") == "y");
 }
 

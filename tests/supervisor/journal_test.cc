@@ -88,6 +88,10 @@ Task everything() {
   task.checkpoint = R"({"at":9})";
   task.result = {R"("text")", "/elsewhere/spool/name", 10};
   task.error = TaskError{FailReason::exit_code, "it failed", "at x", 11, 12};
+  task.error->quarantined = true;
+  task.grown_limit = mebibytes(96);
+  task.memory_deaths = {{mebibytes(64), mebibytes(65), Duration(7), task.submitted_at},
+                        {mebibytes(96), mebibytes(97), Duration(8), *task.started_at}};
   task.cancel_asked = true;
   return task;
 }
@@ -107,6 +111,8 @@ TEST_CASE("a task is read as it was written") {
   CHECK(task.timeout == written.timeout);
   CHECK(task.retries == written.retries);
   CHECK(task.memory_limit == written.memory_limit);
+  CHECK(task.grown_limit == written.grown_limit);
+  CHECK(to_json(task.memory_deaths) == to_json(written.memory_deaths));
   CHECK(task.checkpoint == written.checkpoint);
   CHECK(task.result.file == "name");
   CHECK(task.result.inline_json == written.result.inline_json);
@@ -222,9 +228,9 @@ TEST_CASE("what is no journal of ours is refused, with the next step") {
   place.journal.reset();
   {
     auto newer = Database::open(place.file).value();
-    REQUIRE(newer.execute("PRAGMA user_version = 3;"));
+    REQUIRE(newer.execute("PRAGMA user_version = 4;"));
   }
-  CHECK(refusal().contains("newer kurultaid (schema 3, this one knows up to 2)"));
+  CHECK(refusal().contains("newer kurultaid (schema 4, this one knows up to 3)"));
 }
 
 TEST_CASE("a journal of an older schema is brought forward") {
@@ -241,6 +247,8 @@ CREATE TABLE progress(
   peak_bytes INTEGER NOT NULL, checkpoint TEXT NOT NULL, result TEXT NOT NULL, result_file TEXT NOT NULL,
   result_bytes INTEGER NOT NULL, error TEXT NOT NULL, receipts TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO submitted VALUES('1m7zws0d7dj5xpm4', 'count', '{"to":3}', 'high', 1000, 2, NULL, 'k', '', 1700000000000);
+INSERT INTO progress VALUES('1m7zws0d7dj5xpm4', 'completed', 0, 2, 1, 1700000001000, 1700000002000, 1, 1000, 'w1', 100, '', 0,
+  '', '3', '', 0, '', '');
 PRAGMA application_id = 0x4b75726c;
 PRAGMA user_version = 1;
 )";
@@ -254,7 +262,9 @@ PRAGMA user_version = 1;
     CHECK(known.front().agent == "count");
     CHECK(known.front().priority == Priority::high);
     CHECK(known.front().payload_file.path.empty());
+    CHECK(known.front().state == TaskState::completed);
+    CHECK(known.front().past.kept.empty());
     place.journal.reset();
   }
-  CHECK(Database::open(place.file)->number("PRAGMA user_version").value() == 2);
+  CHECK(Database::open(place.file)->number("PRAGMA user_version").value() == 3);
 }

@@ -90,6 +90,19 @@ TEST_CASE("an exec agent gets a host, which holds its own tree") {
   CHECK(has(options.environment, "USER=ada"));
 }
 
+TEST_CASE("an mcp agent gets a host that is given the server's command") {
+  const AgentConfig agent = agent_with({"npx", "{x}"}, AgentProtocol::mcp);
+  LaunchInput input = input_for(agent);
+  input.group_options = {"--join", "/g/cgroup.procs", "--hold"};
+  input.user = User{1000, 1001, "ada", "/home/ada"};
+  input.payloads = "/state/payloads";
+  const auto argv = launch_options(input).argv;
+  CHECK(std::vector<std::string>(argv.end() - 4, argv.end()) ==
+        std::vector<std::string>{"--mcp-host", "--", "npx", "{x}"});
+  for (const char* word : {"--hold", "--become", "--exec-host", "--payloads"}) CHECK_FALSE(has(argv, word));
+  CHECK(has(argv, "/g/cgroup.procs"));
+}
+
 TEST_CASE("fields of the payload are filled in once, inside their argument") {
   const AgentConfig agent = agent_with({"cmd", "--to={name}", "{n}{n}", "{{x}}", "{list}", "{flag}"});
   const auto command = fill_command(agent, R"j({"name":"{n} $(rm)","n":7,"list":[1,"a"],"flag":true})j");

@@ -27,7 +27,10 @@ std::string in_capitals(std::string word) {
 /// "GET /v1/tasks" …
 std::set<std::string> described() {
   std::set<std::string> calls;
-  for (const auto& [path, item] : document()["paths"].items()) {
+  for (const auto& [described_path, item] : document()["paths"].items()) {
+    std::string path = described_path;  // routes know one name for what stands in a path
+    if (const std::size_t name = path.find("{name}"); name != std::string::npos)
+      path.replace(name, 6, "{id}");
     for (const auto& [word, operation] : item.items()) {
       if (word != "parameters") calls.insert(in_capitals(word) + " " + path);
     }

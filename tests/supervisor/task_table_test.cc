@@ -109,19 +109,6 @@ TEST_CASE("a list from the newest goes on behind its cursor, also when that task
   CHECK(ids_behind(ids[2], 10) == std::vector<std::string>{ids[1], ids[0]});
 }
 
-TEST_CASE("a log keeps its newest bytes and counts those it dropped") {
-  TaskLog log;
-  std::string everything;
-  for (int i = 0; i < 100; ++i) {
-    const std::string line = "line " + std::to_string(i) + "\n";
-    everything += line;
-    log.append(line, 100);
-    CHECK(log.text.size() <= 100);
-    CHECK(log.end() == everything.size());
-    CHECK(everything.ends_with(log.text));
-  }
-}
-
 TEST_CASE("the oldest results in files make room for newer ones, and for payloads") {
   std::vector<std::string> dropped;
   Retention retention{std::chrono::hours(1), 100, mebibytes(1), Bytes{1000}};

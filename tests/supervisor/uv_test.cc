@@ -88,6 +88,34 @@ TEST_CASE("what came in while the process stood still is heard before any timer"
   ::close(ends[1]);
 }
 
+TEST_CASE("timers that take longer than each other's wait leave the loop to descriptors too") {
+  Loop loop;
+  const auto ends = socket_pair();
+  REQUIRE(::write(ends[1], "x", 1) == 1);
+  int calls = 0;
+  bool heard = false;
+  const auto take_its_time = [&](Timer& timer) {
+    const TimePoint until = loop.now() + Duration(2);
+    while (loop.now() < until) {
+    }
+    calls += 1;
+    if (!heard && calls < 100) timer.start(Duration(1));
+  };
+  Timer one(loop, [&] { take_its_time(one); });
+  Timer other(loop, [&] { take_its_time(other); });
+  one.start(Duration(0));
+  other.start(Duration(0));
+  std::unique_ptr<FdWatch> watch;
+  watch = std::move(*FdWatch::start(loop, ends[0], [&] {
+    heard = true;
+    watch.reset();
+  }));
+  loop.run();
+  CHECK(heard);
+  CHECK(calls < 10);
+  for (const int end : ends) ::close(end);
+}
+
 TEST_CASE("deferred calls and jobs on threads come back on the loop") {
   Loop loop;
   std::string order;

@@ -15,6 +15,7 @@ import uuid
 BIN_DIR = os.environ.get("KURULTAI_BIN_DIR", "build/bin")
 WORKER = os.path.join(os.path.abspath(BIN_DIR), "kurultai-worker")
 NOBODY = 65534
+MIB = 1 << 20
 PATIENCE = 20  # seconds until a thing that should happen counts as missing
 
 # A program that leaves a process in a session of its own, with the pipes open, and goes on.
@@ -155,15 +156,14 @@ def read_available(stream, until=None):
     return text
 
 
-class ExecHost:
-    """The supervisor's side of an exec host."""
+class Host:
+    """The supervisor's side of a host: what it says, and what it is told."""
 
     def __init__(self, test, *arguments):
-        self.process = test.start_worker(*arguments, "--exec-host", "--")
+        self.process = test.start_worker(*arguments)
         self.unread = b""
         self.results = test.path("results")
         os.makedirs(self.results, exist_ok=True)
-        self.ready = self.answer()
 
     def say(self, **message):
         self.say_line(json.dumps(message).encode())
@@ -174,18 +174,12 @@ class ExecHost:
         while view:
             view = view[os.write(self.process.stdin.fileno(), view):]
 
-    def start(self, argv, task_id="t1", **fields):
-        message = {"type": "TASK", "taskId": task_id, "agent": "test", "argv": argv, "inlineLimitBytes": 65536,
-                   "resultLimitBytes": 1 << 30, "resultFile": self.file(task_id), "graceMs": 5000}
-        message.update(fields)
-        self.say(**message)
-
     def file(self, task_id="t1"):
         return os.path.join(self.results, task_id)
 
-    def answer(self):
-        """The next message."""
-        deadline = time.monotonic() + PATIENCE
+    def line(self, patience=PATIENCE):
+        """The next line, whatever it is."""
+        deadline = time.monotonic() + patience
         while b"\n" not in self.unread:
             left = deadline - time.monotonic()
             if left < 0 or not select.select([self.process.stdout], [], [], left)[0]:
@@ -195,7 +189,28 @@ class ExecHost:
                 raise EOFError("the host ended")
             self.unread += piece
         line, self.unread = self.unread.split(b"\n", 1)
-        return json.loads(line)
+        return line
+
+    def answer(self, patience=PATIENCE):
+        """The next message."""
+        return json.loads(self.line(patience))
+
+    def end(self):
+        """Ends its input; returns its exit status."""
+        self.process.stdin.close()
+        return self.process.wait(PATIENCE)
+
+
+class ExecHost(Host):
+    def __init__(self, test, *arguments):
+        super().__init__(test, *arguments, "--exec-host", "--")
+        self.ready = self.answer()
+
+    def start(self, argv, task_id="t1", **fields):
+        message = {"type": "TASK", "taskId": task_id, "agent": "test", "argv": argv, "inlineLimitBytes": 65536,
+                   "resultLimitBytes": 1 << 30, "resultFile": self.file(task_id), "graceMs": 5000}
+        message.update(fields)
+        self.say(**message)
 
     def run(self, argv, **fields):
         """How the task ended."""
@@ -204,8 +219,3 @@ class ExecHost:
         while answer["type"] == "SWEPT":
             answer = self.answer()
         return answer
-
-    def end(self):
-        """Ends its input; returns its exit status."""
-        self.process.stdin.close()
-        return self.process.wait(PATIENCE)

@@ -1,6 +1,7 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
 // nothing is asserted. Starts a kurultaid of its own from its own directory. Arguments: the figures wanted,
-// of decide, edges, reading, idle, reaction, overshoot, tasks and throughput; all without any.
+// of decide, edges, reading, idle, verdicts, tiers, reaction, overshoot, tasks and throughput; all without
+// any.
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -25,6 +26,7 @@
 
 #include "governance/edges.h"
 #include "governance/governor.h"
+#include "governance/leak_verdict.h"
 #include "protocol/bytes.h"
 #include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
@@ -197,13 +199,17 @@ void exec_rate(const Kurultaid& supervisor, int count) {
       percentile(ratios, 1));
 }
 
-void resident(const Kurultaid& supervisor, const char* when) {
-  std::ifstream status("/proc/" + std::to_string(supervisor.pid()) + "/status");
+double resident_mib(pid_t process) {
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmRSS:"))
-      std::printf("supervisor with two idle workers      %6.2f MiB resident, %s\n",
-                  std::atof(line.c_str() + 6) / 1024, when);
+    if (line.starts_with("VmRSS:")) return std::atof(line.c_str() + 6) / 1024;
   }
+  return 0;
+}
+
+void resident(const Kurultaid& supervisor, const char* when) {
+  std::printf("supervisor with two idle workers      %6.2f MiB resident, %s\n",
+              resident_mib(supervisor.pid()), when);
 }
 
 // The kernel's own maximum of all workers together: one leaks, so it is the leak's.
@@ -255,6 +261,47 @@ void decide_time(int rounds) {
     times.push_back(microseconds_since(start));
   }
   print_decision("decide with 1,000 tasks", times);
+}
+
+// Below every threshold, where all grow, so that somebody has to give way for a prediction: the growth of a
+// thousand readings, and the decision.
+void foresee_time(int rounds) {
+  std::vector<GrowthWatch> watches(many_workers);
+  std::vector<Candidate> running;
+  for (int i = 0; i < many_workers; ++i) {
+    Candidate task{.task_id = "01J0000000000000000000" + std::to_string(1000 + i), .memory = mebibytes(100)};
+    task.most = mebibytes(1000);
+    task.grace = Duration(5000);
+    task.may_leave_early = true;
+    running.push_back(std::move(task));
+  }
+  const Bytes budget = mebibytes(150 * many_workers);
+  std::vector<double> noting, deciding;
+  TimePoint now{};
+  for (int i = 0; i < rounds; ++i) {
+    now += Duration(100);
+    const Bytes held = kibibytes(i);
+    const auto start = Clock::now();
+    for (std::size_t k = 0; k < watches.size(); ++k) {
+      watches[k].note(now, held);
+      running[k].growth = watches[k].growth();
+    }
+    noting.push_back(microseconds_since(start));
+    for (Candidate& task : running) task.growth = {mebibytes(10), Duration(60'000)};
+    Situation situation{.used = mebibytes(100 * many_workers),
+                        .budget = budget,
+                        .running = running,
+                        .idle = {},
+                        .ending = {}};
+    situation.time_to_act = Duration(1000);
+    Governor governor{Thresholds{}};
+    const auto asked = Clock::now();
+    const auto actions = governor.decide(situation, now);
+    deciding.push_back(microseconds_since(asked));
+    if (actions.size() < 2) std::abort();
+  }
+  print_decision("growth of 1,000 workers, a reading", noting);
+  print_decision("decide with 1,000 tasks, foreseen", deciding);
 }
 
 // No two alike, and just not room for all caps, so that the sharing takes many rounds.
@@ -317,24 +364,73 @@ double cpu_time(pid_t process) {
   return sum;
 }
 
-void idle_cost() {
-  static constexpr int workers = 50;
-  static constexpr std::chrono::seconds watched{10};
-  const Kurultaid supervisor(
-      {.config = "memory: {budget: 1GiB}\nadmission: none\nworkers: {max: 50, memory_limit: 256MiB, "
-                 "memory_warning: 250MiB}\nqueue: {max_depth: 100, limits: {normal: 100}}\n"
-                 "agents: {nap: {protocol: exec, command: [sleep, '1']}}\n"});
+constexpr int some_workers = 50;
+
+KurultaidOptions with_some_workers(const std::string& tier) {
+  return {.config = "memory: {budget: 1GiB, monitoring_tier: " + tier +
+                    "}\nadmission: none\nworkers: {max: 50, memory_limit: 256MiB, "
+                    "memory_warning: 250MiB}\nqueue: {max_depth: 100, limits: {normal: 100}}\n"
+                    "agents: {nap: {protocol: exec, command: [sleep, '1']}}\n"};
+}
+
+void start_workers(const Kurultaid& supervisor) {
   Connection connection(supervisor.socket());
-  for (int i = 0; i < workers; ++i) connection.ask("POST", "/v1/tasks", R"({"agent":"nap"})");
+  for (int i = 0; i < some_workers; ++i) connection.ask("POST", "/v1/tasks", R"({"agent":"nap"})");
   const auto idle = [&] {
     return connection.ask("GET", "/metrics").find("kurultai_workers_idle 50") != std::string::npos;
   };
   while (!idle()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+}
+
+void idle_cost() {
+  static constexpr std::chrono::seconds watched{10};
+  const Kurultaid supervisor(with_some_workers("production"));
+  start_workers(supervisor);
   const double before = cpu_time(supervisor.pid());
   std::this_thread::sleep_for(watched);
   const double used = cpu_time(supervisor.pid()) - before;
   std::printf("idle with 50 workers                  %.3f %% of a core over 10 s\n",
               used / 1e9 / static_cast<double>(watched.count()) * 100);
+}
+
+// Of watching for leaks: a figure beside that of a supervisor that does not. Side by side, because what is
+// counted is the processes' own time.
+void tier_cost() {
+  static constexpr std::chrono::seconds watched{61};  // at least one look of the rarest
+  static constexpr std::array<const char*, 3> tiers = {"disabled", "production", "development"};
+  std::vector<std::unique_ptr<Kurultaid>> supervisors;
+  std::vector<double> before;
+  for (const char* tier : tiers) {
+    supervisors.push_back(std::make_unique<Kurultaid>(with_some_workers(tier)));
+    start_workers(*supervisors.back());
+  }
+  before.reserve(supervisors.size());
+  for (const auto& supervisor : supervisors) before.push_back(cpu_time(supervisor->pid()));
+  std::this_thread::sleep_for(watched);
+  for (std::size_t i = 0; i < tiers.size(); ++i) {
+    const double used = cpu_time(supervisors[i]->pid()) - before[i];
+    std::printf("50 workers, monitoring tier %-11s %.3f %% of a core over a minute, %.2f MiB resident\n",
+                tiers[i], used / 1e9 / static_cast<double>(watched.count()) * 100,
+                resident_mib(supervisors[i]->pid()));
+  }
+}
+
+// Of series as long as they can be, of a leak, which takes all tests.
+void leak_verdicts_time(int rounds) {
+  std::vector<LeakSeries> series(many_workers);
+  for (int i = 0; i < many_workers; ++i) {
+    for (int second = 0; second < 600; ++second)
+      series[i].add(second, 5e7 + second * 1e5 + static_cast<double>((second * 7919 + i) % 1000) * 1e3);
+  }
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    const auto start = Clock::now();
+    int leaks = 0;
+    for (const LeakSeries& each : series) leaks += judge_leak(each).level != LeakLevel::none ? 1 : 0;
+    times.push_back(microseconds_since(start));
+    if (leaks == 0) give_up("no leak was seen");
+  }
+  print_decision("leak verdicts for 1,000 workers", times);
 }
 
 /// Sets a variable of the environment as long as it lives.
@@ -402,10 +498,16 @@ struct Figure {
   void (*measure)();
 };
 constexpr Figure figures[] = {
-    {"decide", [] { decide_time(2000); }},
+    {"decide",
+     [] {
+       decide_time(2000);
+       foresee_time(1000);
+     }},
     {"edges", [] { share_out_time(2000); }},
     {"reading", [] { reading_time(200); }},
     {"idle", idle_cost},
+    {"verdicts", [] { leak_verdicts_time(200); }},
+    {"tiers", tier_cost},
     {"reaction", [] { reaction_time(100); }},
     {"overshoot", [] { overshoot(Kurultaid(options())); }},
     {"tasks",

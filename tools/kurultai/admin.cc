@@ -1,8 +1,7 @@
-// Commands of the operator: drain, reload, config.
+// Commands of the operator: drain, reload.
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "config/load.h"
 #include "tools/kurultai/commands.h"
 #include "tools/kurultai/fields.h"
 #include "tools/kurultai/supervisor.h"
@@ -24,26 +23,6 @@ void print_names(const char* title, const json& names) {
     if (name.is_string()) std::printf("%s %s\n", title, printable(name.get<std::string>()).c_str());
   }
 }
-
-Answer<Config> load(const std::string& file) {
-  auto config = load_config(file, process_environment());
-  if (config) return std::move(*config);
-  if (config.error().size() == 1) return complaint(ExitStatus::usage, to_string(config.error().front()));
-  Complaint wrong;
-  wrong.text = file + ": " + std::to_string(config.error().size()) + " errors";
-  for (const auto& error : config.error()) wrong.details.push_back(to_string(error));
-  return std::unexpected(std::move(wrong));
-}
-
-Answer<std::string> file_or_default(const std::string& file) {
-  if (!file.empty()) return file;
-  if (auto found = find_config(process_environment())) return std::move(*found);
-  return complaint(ExitStatus::no_such_thing,
-                   "no configuration in ./config/memory.yaml, $XDG_CONFIG_HOME/kurultai/ or /etc/kurultai/; "
-                   "name the file");
-}
-
-}  // namespace
 
 Answer<ExitStatus> drain(Http& http, Duration timeout, bool as_json) {
   const auto body =
@@ -79,38 +58,33 @@ Answer<ExitStatus> reload(Http& http, bool as_json) {
   return ExitStatus::done;
 }
 
-Answer<ExitStatus> config_check(const std::string& file) {
-  const auto path = file_or_default(file);
-  if (!path) return std::unexpected(path.error());
-  const auto config = load(*path);
-  if (!config) return std::unexpected(config.error());
-  std::printf("%s: good\n", path->c_str());
-  return ExitStatus::done;
+struct DrainOptions {
+  Duration timeout{std::chrono::seconds(30)};
+  bool json = false;
+};
+
+void add_drain(Commands& commands) {
+  auto& options = commands.keep<DrainOptions>();
+  Command command =
+      commands.add("drain", "take no more tasks, wait for those that run, and end the supervisor",
+                   "kurultai drain --timeout 2m");
+  command.option("--timeout", options.timeout, "wait at most so long (30s)");
+  command.json_flag(options.json);
+  command.asks("drain", [&options](Http& http) { return drain(http, options.timeout, options.json); });
 }
 
-Answer<ExitStatus> config_show(Http& http, bool as_json) {
-  const auto body = get(http, "/v1/config");
-  if (!body) return std::unexpected(body.error());
-  if (as_json) {
-    std::printf("%s\n", body->c_str());
-    return ExitStatus::done;
-  }
-  // JSON is YAML, and the supervisor sends the shape of memory.yaml.
-  const auto config = parse_config(*body, "/v1/config", [](std::string_view) { return std::nullopt; });
-  std::printf("%s\n", config ? config_to_yaml(*config).c_str() : body->c_str());
-  return ExitStatus::done;
+void add_reload(Commands& commands) {
+  auto& as_json = commands.keep<bool>();
+  Command command = commands.add("reload", "read the configuration again", "kurultai reload");
+  command.json_flag(as_json);
+  command.asks("reload", [&as_json](Http& http) { return reload(http, as_json); });
 }
 
-Answer<ExitStatus> config_show_file(const std::string& file, bool as_json) {
-  const auto config = load(file);
-  if (!config) return std::unexpected(config.error());
-  std::printf("%s\n", (as_json ? config_to_json(*config) : config_to_yaml(*config)).c_str());
-  return ExitStatus::done;
-}
+}  // namespace
 
-Answer<ExitStatus> config_schema_text() {
-  std::printf("%s\n", config_schema().c_str());
-  return ExitStatus::done;
+void add_administration(Commands& commands) {
+  add_drain(commands);
+  add_reload(commands);
 }
 
 }  // namespace kurultai

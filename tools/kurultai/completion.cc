@@ -1,5 +1,9 @@
 #include "tools/kurultai/completion.h"
 
+#include <cstdio>
+
+#include "tools/kurultai/commands.h"
+
 namespace kurultai {
 namespace {
 
@@ -88,6 +92,17 @@ std::optional<std::string> completion_script(std::string_view shell,
   if (shell == "zsh") return zsh_script(commands);
   if (shell == "fish") return fish_script(commands);
   return std::nullopt;
+}
+
+void add_completion(Commands& commands) {
+  auto& shell = commands.keep<std::string>();
+  Command command =
+      commands.add("completion", "completion for a shell", "source <(kurultai completion bash)");
+  command.choice("shell", shell, {"bash", "zsh", "fish"}, "bash, zsh or fish");
+  command.does("completion", [&commands, &shell] {
+    std::fputs(completion_script(shell, commands.completion_words()).value_or("").c_str(), stdout);
+    return ExitStatus::done;
+  });
 }
 
 }  // namespace kurultai

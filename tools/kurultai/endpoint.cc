@@ -39,20 +39,6 @@ std::vector<std::string> default_sockets(const Environment& environment, bool is
   return places;
 }
 
-Answer<std::string> read_token(const std::string& path) {
-  std::ifstream file(path);
-  std::string token;
-  if (!std::getline(file, token)) {
-    return complaint(ExitStatus::usage,
-                     path + ": " + (file.is_open() ? "holds no token" : std::strerror(errno)));
-  }
-  while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
-  if (std::ranges::any_of(token, [](char c) { return static_cast<unsigned char>(c) < 0x21; })) {
-    return complaint(ExitStatus::usage, path + ": holds no token");
-  }
-  return token;
-}
-
 }  // namespace
 
 std::string Endpoint::name() const {
@@ -73,6 +59,20 @@ Answer<Endpoint> choose_endpoint(const ConnectOptions& options, const Environmen
   const auto there = std::ranges::find_if(places, exists);
   if (there != places.end()) return at_socket(*there);
   return Endpoint{places.front(), "http://localhost", "", places};
+}
+
+Answer<std::string> read_token(const std::string& path) {
+  std::ifstream file(path);
+  std::string token;
+  if (!std::getline(file, token)) {
+    return complaint(ExitStatus::usage,
+                     path + ": " + (file.is_open() ? "holds no token" : std::strerror(errno)));
+  }
+  while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
+  if (std::ranges::any_of(token, [](char c) { return static_cast<unsigned char>(c) < 0x21; })) {
+    return complaint(ExitStatus::usage, path + ": holds no token");
+  }
+  return token;
 }
 
 Answer<Endpoint> choose_endpoint(const ConnectOptions& options) {

@@ -35,4 +35,7 @@ Answer<Endpoint> choose_endpoint(const ConnectOptions& options, const Environmen
 /// The same with the real environment and files.
 Answer<Endpoint> choose_endpoint(const ConnectOptions& options);
 
+/// The token that stands in a file; the complaint names the file.
+Answer<std::string> read_token(const std::string& path);
+
 }  // namespace kurultai

@@ -163,6 +163,13 @@ std::string warned(const json& event) {
          " cap, more than its warning of " + size(event, "warningBytes");
 }
 
+std::string leaks(const json& event) {
+  const bool own = text_field(event, "workerId").empty();
+  return (own ? "the supervisor" : worker_name(event)) +
+         " seems to leak: " + size(event, "growthBytesPerHour") + " an hour, " + size(event, "usedBytes") +
+         " now";
+}
+
 std::string swept(const json& event) {
   const bool one = int_field(event, "count") == 1;
   return count(event, "count") + (one ? " process" : " processes") + " left over by " + worker_name(event) +
@@ -209,7 +216,7 @@ struct Sentence {
   std::string (*text)(const json& event);
 };
 
-constexpr std::array<Sentence, 24> sentences = {{{"taskSuspended", Tone::notice, suspended},
+constexpr std::array<Sentence, 25> sentences = {{{"taskSuspended", Tone::notice, suspended},
                                                  {"taskResumed", Tone::plain, resumed},
                                                  {"taskQueued", Tone::plain, queued},
                                                  {"taskStarted", Tone::plain, started},
@@ -223,6 +230,7 @@ constexpr std::array<Sentence, 24> sentences = {{{"taskSuspended", Tone::notice,
                                                  {"heartbeatSkipped", Tone::notice, skipped},
                                                  {"thresholdCrossed", Tone::notice, crossed},
                                                  {"memoryWarning", Tone::notice, warned},
+                                                 {"leakSuspected", Tone::bad, leaks},
                                                  {"workerSpawned", Tone::detail, spawned},
                                                  {"workerReady", Tone::detail, ready},
                                                  {"workerExited", Tone::detail, exited},
@@ -234,7 +242,7 @@ constexpr std::array<Sentence, 24> sentences = {{{"taskSuspended", Tone::notice,
                                                  {"governanceWithheld", Tone::notice, withheld},
                                                  {"eventsLost", Tone::bad, lost}}};
 
-/// `leakSuspected  growth=12 workerId=w3`.
+/// `somethingNew  growth=12 workerId=w3`.
 std::string fields_text(std::string_view type, const json& event) {
   std::string out(type);
   if (!event.is_object()) return out;

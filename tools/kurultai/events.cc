@@ -1,13 +1,10 @@
 // `events`: what happened, one line an event.
-#include <unistd.h>
-
 #include <array>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
+#include "tools/kurultai/colour.h"
 #include "tools/kurultai/commands.h"
 #include "tools/kurultai/event_stream.h"
 #include "tools/kurultai/event_text.h"
@@ -20,16 +17,15 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+struct EventsOptions {
+  std::string task_id;  // empty: all
+  bool follow = false;
+  bool progress = false;  // also what agents tell of their progress
+  bool json = false;      // everything, as it was sent
+};
+
 // The supervisor sends what it remembers at once; so much silence means that there is no more of it.
 constexpr Duration end_of_memory{300};
-
-/// https://no-color.org, and terminals that cannot.
-bool colours_wanted() {
-  const char* refused = std::getenv("NO_COLOR");
-  const char* terminal = std::getenv("TERM");
-  return isatty(STDOUT_FILENO) != 0 && (refused == nullptr || *refused == '\0') &&
-         (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
-}
 
 std::string text_of(const StreamEvent& event, bool coloured) {
   const auto data = parse_json(event.data);
@@ -99,11 +95,22 @@ Answer<ExitStatus> Watching::run() {
   return options_.follow ? ExitStatus::done : ExitStatus::interrupted;
 }
 
-}  // namespace
-
 Answer<ExitStatus> show_events(Http& http, const EventsOptions& options) {
   Http own(http.endpoint());  // its stream is dropped with it
   return Watching(own, options).run();
+}
+
+}  // namespace
+
+void add_events(Commands& commands) {
+  auto& options = commands.keep<EventsOptions>();
+  Command command = commands.add("events", "what has happened lately, and with --follow what happens next",
+                                 "kurultai events --follow --task 8f3a");
+  command.flag("-f,--follow", options.follow, "go on until Ctrl-C, or to the end of the task");
+  command.option("--task", options.task_id, "ID", "only this task's");
+  command.flag("--progress", options.progress, "also what agents tell of their progress");
+  command.json_flag(options.json);
+  command.asks("events", [&options](Http& http) { return show_events(http, options); });
 }
 
 }  // namespace kurultai

@@ -1,14 +1,13 @@
 // `ps` and `task`: what the tasks are doing and how they ended.
-#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <tuple>
 
 #include "protocol/json_text.h"
 #include "tools/kurultai/commands.h"
 #include "tools/kurultai/fields.h"
 #include "tools/kurultai/supervisor.h"
 #include "tools/kurultai/table.h"
+#include "tools/kurultai/tables.h"
 #include "tools/kurultai/task_view.h"
 #include "tools/kurultai/text.h"
 
@@ -48,58 +47,6 @@ Answer<ExitStatus> fetch_newest_finished(Http& http, const std::string& agent, j
   return ExitStatus::done;
 }
 
-int rank(const TaskView& task) {
-  if (task.state == TaskState::running) return 0;
-  if (task.state == TaskState::suspended) return 1;
-  if (task.state == TaskState::queued) return 2;
-  return 3;
-}
-
-/// Running, suspended, queued in the supervisor's order; then the finished ones, the newest first, also of
-/// those that ended in the same millisecond.
-void sort_for_people(std::vector<TaskView>& tasks) {
-  std::ranges::stable_sort(tasks, [](const TaskView& a, const TaskView& b) {
-    if (rank(a) != rank(b)) return rank(a) < rank(b);
-    return rank(a) == 3 && std::tie(a.finished_at, a.submitted_at) > std::tie(b.finished_at, b.submitted_at);
-  });
-}
-
-std::string detail(const TaskView& task) {
-  if (task.state == TaskState::failed || task.state == TaskState::evicted)
-    return shorten(describe_failure(task), 60);
-  if (task.finished()) return "";
-  std::string out = task.progress ? percent(*task.progress / 100) : "";
-  if (!task.message.empty()) out += (out.empty() ? "" : " ") + task.message;
-  if (task.preemptions > 0)
-    out += (out.empty() ? "preempted " : ", preempted ") + std::to_string(task.preemptions) + "x";
-  return shorten(printable(out), 60);
-}
-
-std::string run_time(const TaskView& task, WallTime now) {
-  if (task.ran && task.finished()) return brief(*task.ran);
-  return task.state == TaskState::running ? age(task.started_at, now) : "";
-}
-
-std::string task_table(const json& tasks) {
-  std::vector<TaskView> views;
-  for (const auto& task : tasks) views.push_back(decode_task(task));
-  sort_for_people(views);
-  Table table({{"TASK"},
-               {"AGENT"},
-               {"PRIORITY"},
-               {"STATE"},
-               {"AGE", Align::right},
-               {"RAN", Align::right},
-               {"PEAK", Align::right},
-               {"DETAIL"}});
-  const WallTime now = std::chrono::system_clock::now();
-  for (const auto& task : views) {
-    table.add({task.id, task.agent, task.priority, task.state_text, age(task.submitted_at, now),
-               run_time(task, now), task.peak ? brief(*task.peak) : "", detail(task)});
-  }
-  return table.text();
-}
-
 std::string count_text(int count) { return count == 0 ? "" : std::to_string(count); }
 
 std::string result_text(const TaskView& task, const json& object) {
@@ -107,32 +54,65 @@ std::string result_text(const TaskView& task, const json& object) {
   return task.has_result ? shorten(printable(to_text(field(object, "result"))), 200) : "";
 }
 
+/// One line of what the task went through: `running 2026-11-21T05:24:02.688Z attempt 1 w3`.
+std::string transition_text(const json& one) {
+  std::string text = text_field(one, "state") + " " + text_field(one, "time");
+  if (const auto attempt = int_field(one, "attempt")) text += " attempt " + std::to_string(*attempt);
+  for (const char* name : {"workerId", "reason"}) {
+    if (const std::string why = text_field(one, name); !why.empty()) text += " " + why;
+  }
+  return text;
+}
+
+/// Of a task that ran more than once; any other's facts tell it all.
+std::vector<std::pair<std::string, std::string>> history_rows(const json& object) {
+  static constexpr std::size_t of_one_run = 3;  // queued, running, its end
+  const json& history = field(object, "history");
+  if (!history.is_array() || history.size() <= of_one_run) return {};
+  const auto dropped = int_field(object, "historyDropped").value_or(0);
+  std::vector<std::pair<std::string, std::string>> rows;
+  rows.reserve(history.size() + 1);
+  for (const json& one : history) {
+    rows.emplace_back(rows.empty() ? "history" : "", transition_text(one));
+    if (rows.size() == 1 && dropped > 0)
+      rows.emplace_back("", std::to_string(dropped) + " more that are no longer kept");
+  }
+  return rows;
+}
+
 std::string task_facts(const json& object) {
   const TaskView task = decode_task(object);
   const std::string done = task.progress ? percent(*task.progress / 100) : "";
-  return facts({{"task", task.id},
-                {"agent", task.agent},
-                {"priority", task.priority},
-                {"state", task.state_text},
-                {"attempt", std::to_string(task.attempt)},
-                {"preemptions", count_text(task.preemptions)},
-                {"submitted", task.submitted_at},
-                {"started", task.started_at},
-                {"finished", task.finished_at},
-                {"waited", task.waited ? brief(*task.waited) : ""},
-                {"ran", run_time(task, std::chrono::system_clock::now())},
-                {"worker", task.worker},
-                {"progress", done},
-                {"message", task.message},
-                {"peak memory", task.peak ? brief(*task.peak) : ""},
-                {"result", result_text(task, object)},
-                {"error", task.reason.empty() ? "" : describe_failure(task)},
-                {"exit status", task.exit_code ? std::to_string(*task.exit_code) : ""},
-                {"signal", task.signal ? std::to_string(*task.signal) : ""},
-                {"stack", task.stack}});
+  std::vector<std::pair<std::string, std::string>> rows = {
+      {"task", task.id},
+      {"agent", task.agent},
+      {"priority", task.priority},
+      {"state", task.state_text},
+      {"attempt", std::to_string(task.attempt)},
+      {"preemptions", count_text(task.preemptions)},
+      {"submitted", task.submitted_at},
+      {"started", task.started_at},
+      {"finished", task.finished_at},
+      {"waited", task.waited ? brief(*task.waited) : ""},
+      {"ran", run_time(task, std::chrono::system_clock::now())},
+      {"worker", task.worker},
+      {"progress", done},
+      {"message", task.message},
+      {"peak memory", task.peak ? brief(*task.peak) : ""},
+      {"result", result_text(task, object)},
+      {"error", task.reason.empty() ? "" : describe_failure(task)},
+      {"exit status", task.exit_code ? std::to_string(*task.exit_code) : ""},
+      {"signal", task.signal ? std::to_string(*task.signal) : ""},
+      {"stack", task.stack}};
+  std::ranges::move(history_rows(object), std::back_inserter(rows));
+  return facts(rows);
 }
 
-}  // namespace
+struct ListOptions {
+  bool all = false;  // every finished task, not only the newest
+  std::string state, agent;
+  bool json = false;
+};
 
 Answer<ExitStatus> list_tasks(Http& http, const ListOptions& options) {
   json tasks = json::array();
@@ -153,13 +133,37 @@ Answer<ExitStatus> list_tasks(Http& http, const ListOptions& options) {
   return ExitStatus::done;
 }
 
-Answer<ExitStatus> show_task(Http& http, const std::string& id, bool as_json) {
-  const auto body = get(http, task_path(id));
-  if (!body) return std::unexpected(body.error());
-  const auto object = parse_answer(*body);
-  if (!object) return std::unexpected(object.error());
-  std::fputs(as_json ? (*body + "\n").c_str() : task_facts(*object).c_str(), stdout);
-  return ExitStatus::done;
+void add_ps(Commands& commands) {
+  auto& options = commands.keep<ListOptions>();
+  Command command = commands.add("ps", "tasks: what runs and waits, and the newest that ended",
+                                 "kurultai ps -a --agent summarise");
+  command.flag("-a,--all", options.all, "every task that is still known");
+  command.option("--state", options.state, "STATE", "only these, as in failed,evicted");
+  command.option("--agent", options.agent, "AGENT", "only this agent's");
+  command.json_flag(options.json);
+  command.asks("ps", [&options](Http& http) { return list_tasks(http, options); });
+}
+
+struct TaskOptions {
+  std::string id;
+  bool json = false;
+};
+
+void add_task(Commands& commands) {
+  auto& options = commands.keep<TaskOptions>();
+  Command command = commands.add("task", "one task in full", "kurultai task 8f3a");
+  command.argument("id", options.id, "ID", "the task's id");
+  command.json_flag(options.json);
+  command.asks(
+      [&options] { return "task " + options.id; },
+      [&options](Http& http) { return show(http, task_path(options.id), options.json, task_facts); });
+}
+
+}  // namespace
+
+void add_listing(Commands& commands) {
+  add_ps(commands);
+  add_task(commands);
 }
 
 }  // namespace kurultai

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "tools/kurultai/chart.h"
 #include "tools/kurultai/fields.h"
 #include "tools/kurultai/table.h"
 #include "tools/kurultai/text.h"
@@ -36,13 +37,6 @@ std::vector<double> columns_of(const json& decision, std::size_t width) {
     columns[column] = std::max(columns[column], number_field(point, "usedBytes").value_or(0));
   }
   return columns;
-}
-
-/// One character of a chart: the eighths of this row that are filled.
-std::string cell(double value, double row_floor, double row_height) {
-  static constexpr std::array<const char*, 9> blocks = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  const double filled = std::clamp((value - row_floor) / row_height, 0.0, 1.0);
-  return blocks.at(static_cast<std::size_t>(filled * 8));
 }
 
 std::string standing_of(const json& task) {
@@ -91,6 +85,14 @@ std::string rungs_text(const json& decision) {
   return text.empty() ? "" : "Tried before:\n" + text;
 }
 
+/// Of a decision before any threshold was reached.
+std::string prediction_text(const json& prediction) {
+  const auto time = [&](const char* name) { return brief(ms_field(prediction, name).value_or(Duration(0))); };
+  return "; foreseen: it grew by " + size_of(prediction, "growthBytesPerSecond") +
+         "/s and would have been at the kill threshold in " + time("leftMs") + ", less than " +
+         time("toActMs") + " to act and " + time("graceMs") + " of grace";
+}
+
 /// Of a decision that made room for a task that was to start.
 std::string room_text(const json& decision, const std::string& own) {
   const json& room = field(decision, "room");
@@ -107,16 +109,29 @@ std::string room_text(const json& decision, const std::string& own) {
          ranking_text(decision, own) + "\n" + memory_chart(decision, 60, 8);
 }
 
+/// Of attempts that gave it a larger cap.
+std::string deaths_text(const json& why) {
+  Table table({{"DIED OF A CAP OF", Align::right}, {"PEAK", Align::right}, {"AFTER", Align::right}, {"AT"}});
+  for (const json& death : field(why, "memoryDeaths")) {
+    const auto ran = ms_field(death, "ranMs");
+    table.add({size_of(death, "capBytes"), size_of(death, "peakBytes"), ran ? brief(*ran) : "",
+               text_field(death, "time")});
+  }
+  return table.empty() ? "" : table.text();
+}
+
 std::string decision_text(const json& decision, const std::string& own) {
   if (!field(decision, "room").is_null()) return room_text(decision, own);
   const json& reading = field(decision, "reading");
   const std::string action = text_field(decision, "action");
+  const json& prediction = field(decision, "prediction");
   const double line =
       number_field(field(decision, "thresholds"), action == "kill" ? "kill" : "preempt").value_or(0);
   std::string text = text_field(decision, "id") + "  " + text_field(decision, "time") + "  " + action + ": " +
                      size_of(reading, "usedBytes") + " of " + size_of(reading, "budgetBytes") + " used (" +
                      percent(number_field(reading, "ratio").value_or(0)) + ", " + action + " at " +
                      percent(line) + ")";
+  if (!prediction.is_null()) text += prediction_text(prediction);
   if (field(reading, "starving") == true) text += "; a worker waited for memory and there was none to give";
   if (field(reading, "lowered") == true) text += "; the lines had just been lowered";
   return text + reaction_text(decision) + "\n\n" + ranking_text(decision, own) + "\n" + rungs_text(decision) +
@@ -126,24 +141,18 @@ std::string decision_text(const json& decision, const std::string& own) {
 }  // namespace
 
 std::string memory_chart(const json& decision, std::size_t width, std::size_t height) {
-  const auto columns = columns_of(decision, width);
+  Chart chart{columns_of(decision, width), 0, {}};
   const double budget = number_field(field(decision, "reading"), "budgetBytes").value_or(0);
-  if (budget <= 0 || std::ranges::all_of(columns, [](double column) { return column < 0; })) return "";
-  const double row_height = budget / static_cast<double>(height);
-  std::string text = "Memory of the minute before, up to the budget of " +
-                     brief(Bytes{static_cast<std::int64_t>(budget)}) + ":\n";
-  for (std::size_t row = height; row-- > 0;) {
-    const double floor = row_height * static_cast<double>(row);
-    std::string label;
-    for (const char* name : threshold_names) {
-      const double at = number_field(field(decision, "thresholds"), name).value_or(-1) * budget;
-      if (at >= floor && at < floor + row_height) label += std::string(label.empty() ? " " : ", ") + name;
-    }
-    text += "  │";
-    for (const double column : columns) text += cell(column, floor, row_height);
-    text += "│" + label + "\n";
+  chart.top = budget;
+  for (const char* name : threshold_names) {
+    const double at = number_field(field(decision, "thresholds"), name).value_or(-1);
+    chart.lines.emplace_back(at * budget, name);
   }
-  return text + "  └ 60 s ago" + std::string(width > 16 ? width - 16 : 0, ' ') + "now ┘\n";
+  const std::string drawn = draw(chart, height);
+  if (drawn.empty()) return "";
+  return "Memory of the minute before, up to the budget of " +
+         brief(Bytes{static_cast<std::int64_t>(budget)}) + ":\n" + drawn + "  └ 60 s ago" +
+         std::string(width > 16 ? width - 16 : 0, ' ') + "now ┘\n";
 }
 
 std::string receipt_text(const json& why) {
@@ -155,6 +164,7 @@ std::string receipt_text(const json& why) {
   if (decisions.empty())
     text +=
         "The governor took nothing from it. Its largest use was " + size_of(why, "peakMemoryBytes") + ".\n";
+  if (const std::string deaths = deaths_text(why); !deaths.empty()) text += "\n" + deaths;
   const std::string log = text_field(why, "log");
   if (log.empty()) return text;
   text += "\nLast lines of its log:\n";

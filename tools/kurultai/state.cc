@@ -1,51 +1,21 @@
-// Tables of the supervisor's state: queue, agents, workers, memory, breakers, status.
+// Tables of the supervisor's state: queue, workers, memory, breakers, schedules, status.
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "tools/kurultai/cells.h"
 #include "tools/kurultai/commands.h"
+#include "tools/kurultai/endpoint.h"
 #include "tools/kurultai/fields.h"
 #include "tools/kurultai/supervisor.h"
 #include "tools/kurultai/table.h"
+#include "tools/kurultai/tables.h"
 #include "tools/kurultai/text.h"
 
 namespace kurultai {
 namespace {
 
 using nlohmann::json;
-
-/// Gets `path` and prints it: the object itself, or what `as_text` makes of it.
-Answer<ExitStatus> show(Http& http, const std::string& path, bool as_json,
-                        std::string (*as_text)(const json&)) {
-  const auto body = get(http, path);
-  if (!body) return std::unexpected(body.error());
-  const auto object = parse_answer(*body);
-  if (!object) return std::unexpected(object.error());
-  std::fputs(as_json ? (*body + "\n").c_str() : as_text(*object).c_str(), stdout);
-  return ExitStatus::done;
-}
-
-std::string count(const json& object, const char* name) {
-  const auto value = int_field(object, name);
-  return value ? std::to_string(*value) : "";
-}
-
-std::string size(const json& object, const char* name) {
-  const auto value = bytes_field(object, name);
-  return value ? brief(*value) : "";
-}
-
-std::string since(const json& object, const char* name) {
-  return age(text_field(object, name), std::chrono::system_clock::now());
-}
-
-std::string joined(const json& list, const char* separator = " ") {
-  std::string out;
-  for (const auto& item : list) {
-    if (item.is_string()) out += (out.empty() ? "" : separator) + item.get<std::string>();
-  }
-  return out;
-}
 
 bool is_true(const json& object, const char* name) {
   const json& value = field(object, name);
@@ -78,44 +48,9 @@ std::string queue_text(const json& queue) {
   return tasks.empty() ? out : out + "\n" + tasks.text();
 }
 
-std::string agents_text(const json& answer) {
-  Table table({{"AGENT"},
-               {"PROTOCOL"},
-               {"WORKERS", Align::right},
-               {"RUNNING", Align::right},
-               {"QUEUED", Align::right},
-               {"COMPLETED", Align::right},
-               {"FAILED", Align::right},
-               {"RESTARTS", Align::right},
-               {"FOOTPRINT", Align::right},
-               {"LIMIT", Align::right}});
-  for (const auto& agent : field(answer, "agents")) {
-    table.add({text_field(agent, "name"), text_field(agent, "protocol"), count(agent, "workers"),
-               count(agent, "running"), count(agent, "queued"), count(agent, "completed"),
-               count(agent, "failed"), count(agent, "restarts"), size(agent, "footprintBytes"),
-               size(agent, "memoryLimitBytes")});
-  }
-  return table.empty() ? "no agents are configured\n" : table.text();
-}
-
 std::string workers_text(const json& answer) {
-  Table table({{"WORKER"},
-               {"AGENT"},
-               {"PID", Align::right},
-               {"STATE"},
-               {"MEMORY", Align::right},
-               {"LIMIT", Align::right},
-               {"PEAK", Align::right},
-               {"AGE", Align::right},
-               {"DONE", Align::right},
-               {"TASKS"}});
-  for (const auto& worker : field(answer, "workers")) {
-    table.add({text_field(worker, "workerId"), text_field(worker, "agent"), count(worker, "pid"),
-               text_field(worker, "state"), size(worker, "memoryBytes"), size(worker, "memoryLimitBytes"),
-               size(worker, "peakMemoryBytes"), since(worker, "startedAt"), count(worker, "tasksDone"),
-               joined(field(worker, "tasks"))});
-  }
-  return table.empty() ? "no workers\n" : table.text();
+  const std::string table = worker_table(field(answer, "workers"));
+  return table.empty() ? "no workers\n" : table;
 }
 
 std::string used_of_budget(const json& memory) {
@@ -172,6 +107,26 @@ std::string breakers_text(const json& answer) {
   return table.empty() ? "no breakers\n" : table.text();
 }
 
+std::string schedules_text(const json& answer) {
+  Table table({{"SCHEDULE"},
+               {"AGENT"},
+               {"WHEN"},
+               {"NEXT"},
+               {"LATEST TASK"},
+               {"STARTED", Align::right},
+               {"MISSED", Align::right},
+               {"REFUSED", Align::right}});
+  for (const auto& schedule : field(answer, "schedules")) {
+    const std::string every = text_field(schedule, "every");
+    const std::string latest = text_field(schedule, "taskId");
+    table.add({text_field(schedule, "name"), text_field(schedule, "agent"),
+               every.empty() ? text_field(schedule, "cron") : "every " + every,
+               text_field(schedule, "nextAt"), latest + (field(schedule, "running") == true ? " (runs)" : ""),
+               count(schedule, "started"), count(schedule, "missed"), count(schedule, "refused")});
+  }
+  return table.empty() ? "no schedules\n" : table.text();
+}
+
 // Only the socket is told where the gateway is.
 std::string listens_on(const json& health) {
   if (!field(health, "listen").is_string()) return "";
@@ -185,12 +140,41 @@ std::string token_text(const json& health) {
   return file.empty() ? "none is asked for" : "in " + file;
 }
 
+/// An address of this machine for one that stands for all of them.
+std::string reachable(const std::string& listen) {
+  if (listen.starts_with("0.0.0.0:")) return "127.0.0.1" + listen.substr(7);
+  if (listen.starts_with("[::]:")) return "[::1]" + listen.substr(4);
+  return listen;
+}
+
+/// With the token, for those who may read it anyway; a browser keeps what stands behind # to itself.
+std::string dashboard_address(const json& health) {
+  const std::string listen = text_field(health, "listen");
+  const std::string file = text_field(health, "tokenFile");
+  if (listen.empty()) return "";
+  std::string page = "http://" + reachable(listen) + "/";
+  if (file.empty()) return page;
+  const auto token = read_token(file);
+  return token ? page + "#token=" + url_escaped(*token) : page + ", which asks for the token";
+}
+
+/// `tasks cannot be written down: … (since 2026-11-21T05:24:02.688Z)`.
+std::string troubles_text(const json& parts) {
+  std::string text;
+  for (const json& part : parts) {
+    const std::string trouble = text_field(part, "trouble");
+    if (trouble.empty()) continue;
+    text += (text.empty() ? "" : "; ") + trouble + " (since " + text_field(part, "since") + ")";
+  }
+  return text;
+}
+
 std::string status_text(const json& health) {
   const std::string explanation = text_field(health, "explanation");
   const auto up = number_field(health, "uptimeSeconds");
   return facts(
       {{"status", text_field(health, "status")},
-       {"troubles", joined(field(health, "troubles"), "; ")},
+       {"troubles", troubles_text(field(health, "parts"))},
        {"draining", is_true(health, "draining") ? "yes, no new tasks are taken" : ""},
        {"version", text_field(health, "version")},
        {"pid", count(health, "pid")},
@@ -199,37 +183,8 @@ std::string status_text(const json& health) {
        {"memory", used_of_budget(field(health, "memory"))},
        {"listens on", listens_on(health)},
        {"token", token_text(health)},
+       {"dashboard", dashboard_address(health)},
        {"switched off", flags_off(field(health, "flags"))}});
-}
-
-}  // namespace
-
-Answer<ExitStatus> show_queue(Http& http, bool as_json) {
-  return show(http, "/v1/queue", as_json, queue_text);
-}
-
-Answer<ExitStatus> show_workers(Http& http, bool as_json) {
-  return show(http, "/v1/workers", as_json, workers_text);
-}
-
-Answer<ExitStatus> show_memory(Http& http, bool as_json) {
-  return show(http, "/v1/memory", as_json, memory_text);
-}
-
-Answer<ExitStatus> show_breakers(Http& http, bool as_json) {
-  return show(http, "/v1/breakers", as_json, breakers_text);
-}
-
-Answer<ExitStatus> show_agents(Http& http, const std::string& name, bool as_json) {
-  if (name.empty()) return show(http, "/v1/agents", as_json, agents_text);
-  const auto answer = get_json(http, "/v1/agents");
-  if (!answer) return std::unexpected(answer.error());
-  for (const auto& agent : field(*answer, "agents")) {
-    if (text_field(agent, "name") != name) continue;
-    std::fputs(as_json ? (agent.dump() + "\n").c_str() : agents_text({{"agents", {agent}}}).c_str(), stdout);
-    return ExitStatus::done;
-  }
-  return complaint(ExitStatus::no_such_thing, "no such agent; `kurultai agents` lists them");
 }
 
 Answer<ExitStatus> show_status(Http& http, bool as_json) {
@@ -244,6 +199,38 @@ Answer<ExitStatus> show_status(Http& http, bool as_json) {
   std::fputs(as_json ? (without_newline(response->body) + "\n").c_str() : status_text(*object).c_str(),
              stdout);
   return response->status == 200 ? ExitStatus::done : ExitStatus::refused;
+}
+
+void add_table(Commands& commands, const std::string& name, const std::string& description,
+               const std::string& example, const std::string& path, std::string (*as_text)(const json&)) {
+  auto& as_json = commands.keep<bool>();
+  Command command = commands.add(name, description, example);
+  command.json_flag(as_json);
+  command.asks(name, [&as_json, path, as_text](Http& http) { return show(http, path, as_json, as_text); });
+}
+
+void add_status(Commands& commands) {
+  auto& as_json = commands.keep<bool>();
+  Command command =
+      commands.add("status", "whether the supervisor is well, and what it can guarantee", "kurultai status");
+  command.json_flag(as_json);
+  command.asks("status", [&as_json](Http& http) { return show_status(http, as_json); });
+}
+
+}  // namespace
+
+void add_state(Commands& commands) {
+  add_table(commands, "queue", "what waits, level by level", "kurultai queue --json | jq .depth", "/v1/queue",
+            queue_text);
+  add_table(commands, "workers", "worker processes and their memory", "kurultai workers", "/v1/workers",
+            workers_text);
+  add_table(commands, "memory", "the budget and who uses it", "kurultai memory --json | jq .ratio",
+            "/v1/memory", memory_text);
+  add_table(commands, "breakers", "what keeps failing and is left alone: agents, and what agents call",
+            "kurultai breakers", "/v1/breakers", breakers_text);
+  add_table(commands, "schedules", "tasks that come again and again, and when", "kurultai schedules",
+            "/v1/schedules", schedules_text);
+  add_status(commands);
 }
 
 }  // namespace kurultai

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -46,6 +47,16 @@ Answer<nlohmann::json> get_json(Http& http, const std::string& path) {
   const auto body = get(http, path);
   if (!body) return std::unexpected(body.error());
   return parse_answer(*body);
+}
+
+Answer<ExitStatus> show(Http& http, const std::string& path, bool as_json,
+                        std::string (*as_text)(const nlohmann::json&)) {
+  const auto body = get(http, path);
+  if (!body) return std::unexpected(body.error());
+  const auto object = parse_answer(*body);
+  if (!object) return std::unexpected(object.error());
+  std::fputs(as_json ? (*body + "\n").c_str() : as_text(*object).c_str(), stdout);
+  return ExitStatus::done;
 }
 
 Answer<std::int64_t> copy_to(Http& http, const std::string& path, int fd, bool endless) {

@@ -24,6 +24,10 @@ Answer<std::string> post(Http& http, const std::string& path, const std::string&
 Answer<nlohmann::json> parse_answer(const std::string& body);
 Answer<nlohmann::json> get_json(Http& http, const std::string& path);
 
+/// Gets `path` and prints it: the object itself, or what `as_text` makes of it.
+Answer<ExitStatus> show(Http& http, const std::string& path, bool as_json,
+                        std::string (*as_text)(const nlohmann::json&));
+
 /// Streams a 2xx body to `fd` and returns how many bytes there were.
 Answer<std::int64_t> copy_to(Http& http, const std::string& path, int fd, bool endless = false);
 

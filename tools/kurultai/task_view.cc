@@ -66,4 +66,9 @@ std::string describe_failure(const TaskView& task) {
   return out;
 }
 
+std::string run_time(const TaskView& task, WallTime now) {
+  if (task.ran && task.finished()) return brief(*task.ran);
+  return task.state == TaskState::running ? age(task.started_at, now) : "";
+}
+
 }  // namespace kurultai

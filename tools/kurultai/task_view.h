@@ -34,6 +34,9 @@ struct TaskView {
 
 TaskView decode_task(const nlohmann::json& object);
 
+/// How long it ran, or has been running; empty while it waits.
+std::string run_time(const TaskView& task, WallTime now);
+
 /// `memory_cap: exceeded its 256MiB cap (peak 256MiB)`; the state alone when no error was given.
 std::string describe_failure(const TaskView& task);
 

@@ -1,5 +1,4 @@
 // `why`: the receipt of a task.
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "tools/kurultai/commands.h"
@@ -7,14 +6,25 @@
 #include "tools/kurultai/supervisor.h"
 
 namespace kurultai {
+namespace {
 
-Answer<ExitStatus> show_why(Http& http, const std::string& id, bool as_json) {
-  const auto body = get(http, task_path(id) + "/why");
-  if (!body) return std::unexpected(body.error());
-  const auto object = parse_answer(*body);
-  if (!object) return std::unexpected(object.error());
-  std::fputs(as_json ? (*body + "\n").c_str() : receipt_text(*object).c_str(), stdout);
-  return ExitStatus::done;
+struct WhyOptions {
+  std::string id;
+  bool json = false;
+};
+
+}  // namespace
+
+void add_why(Commands& commands) {
+  auto& options = commands.keep<WhyOptions>();
+  Command command =
+      commands.add("why", "its receipt: what decided over a task, on which figures", "kurultai why 8f3a");
+  command.argument("id", options.id, "ID", "the task's id");
+  command.json_flag(options.json);
+  command.asks([&options] { return "why " + options.id; },
+               [&options](Http& http) {
+                 return show(http, task_path(options.id) + "/why", options.json, receipt_text);
+               });
 }
 
 }  // namespace kurultai

@@ -6,6 +6,7 @@ build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-
   doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev prometheus-cpp-dev python3)
 test_packages=(python3 nodejs python3-jsonschema python3-yaml python3-prometheus-client)
 unpacked_test_packages=(prometheus)
+browser_package=chromium-headless-shell # the dashboard's; unpacked too, with the libraries that are missing here
 sanitize_packages=(valgrind clang-19 libclang-rt-19-dev)
 lint_packages=(clang-19 clang-tidy-19 clang-format-19 shellcheck python3)
 coverage_packages=(gcovr)
@@ -68,4 +69,30 @@ unpack_packages() {
     rm -rf "$scratch"
     [[ -d $to/$package ]] || return 1
   done
+}
+
+# The same for one package together with all that it needs and this machine does not have, in one directory.
+unpack_with_libraries() {
+  local to=$1 package=$2 scratch
+  [[ -d $to/$package ]] && return
+  echo "unpacking $package and what it needs" >&2
+  scratch=$(mktemp -d)
+  if (cd "$scratch" && { download_all "$package" || { apt update && download_all "$package"; }; } &&
+    for one in ./*.deb; do dpkg-deb -x "$one" files || exit 1; done) >&2; then
+    mkdir -p "$to" && mv "$scratch/files" "$to/$package"
+  fi
+  rm -rf "$scratch"
+  [[ -d $to/$package ]]
+}
+
+# The files of a package, and of what would have to be installed with it, into the current directory. Its own parts
+# (PACKAGE-common beside PACKAGE-…) even if they are installed: it looks for them beside itself.
+download_all() {
+  local all
+  mapfile -t all < <({
+    apt-get -s install --no-install-recommends "$1" 2>/dev/null | awk '/^Inst / {print $2}'
+    apt-cache depends --no-recommends --no-suggests "$1" | awk -v own="${1%%-*}" '/Depends:/ && index($2, own) == 1 {print $2}'
+    echo "$1"
+  } | sort -u)
+  timeout 300 apt-get -qq download "${all[@]}"
 }

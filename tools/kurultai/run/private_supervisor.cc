@@ -32,6 +32,7 @@ constexpr int configuration_fd = 3;  // in the supervisor
 // A payload of at most gateway.max_body (1 MiB), a result of at most 64 KiB that may take six times that as
 // JSON, and a log of at most 64 KiB; larger results are in files.
 constexpr Bytes most_of_one_task = mebibytes(2);
+constexpr Bytes most_of_log = mebibytes(1);  // what a command writes to stderr is its user's to see
 
 constexpr std::array<std::string_view, 11> overrides = {"KURULTAI_MEMORY_BUDGET=",
                                                         "KURULTAI_MEMORY_THRESHOLDS_",
@@ -44,15 +45,6 @@ constexpr std::array<std::string_view, 11> overrides = {"KURULTAI_MEMORY_BUDGET=
                                                         "KURULTAI_AGENTS",
                                                         "KURULTAI_IPC_",
                                                         "KURULTAI_MEMORY_HYSTERESIS="};
-
-/// Beside our own binary, else wherever PATH has it (posix_spawnp looks).
-std::string find_kurultaid() {
-  std::error_code unknown;
-  const fs::path self = fs::read_symlink("/proc/self/exe", unknown);
-  const fs::path beside = self.parent_path() / "kurultaid";
-  if (!unknown && access(beside.c_str(), X_OK) == 0) return beside.string();
-  return "kurultaid";
-}
 
 /// The configuration without a file that somebody would have to remove. Its descriptor; it goes with the last
 /// process that has it.
@@ -81,6 +73,14 @@ std::vector<std::string> own_environment() {
 
 }  // namespace
 
+std::string find_kurultaid() {
+  std::error_code unknown;
+  const fs::path self = fs::read_symlink("/proc/self/exe", unknown);
+  const fs::path beside = self.parent_path() / "kurultaid";
+  if (!unknown && access(beside.c_str(), X_OK) == 0) return beside.string();
+  return "kurultaid";
+}
+
 std::string private_configuration(const PrivateLimits& limits) {
   const auto size = [](Bytes bytes) { return std::to_string(bytes.count); };
   const std::string depth = std::to_string(limits.queue);
@@ -91,7 +91,8 @@ std::string private_configuration(const PrivateLimits& limits) {
          ", memory_warning: " + size(share_of(limits.memory, 0.6)) + "}\n" + "queue: {max_depth: " + depth +
          ", limits: {critical: " + depth + ", high: " + depth + ", normal: " + depth + ", low: " + depth +
          ", heartbeat: " + depth + "}}\n" + "store: {max_finished: " + std::to_string(limits.finished) +
-         ", max_held: " + size(held) + "}\n" + "gateway: {listen: none}\n" + "exec: {allow: true}\n";
+         ", max_held: " + size(held) + ", max_log: " + size(most_of_log) + "}\n" +
+         "gateway: {listen: none}\n" + "exec: {allow: true}\n";
 }
 
 std::vector<std::string> without_overrides(const std::vector<std::string>& environment) {
@@ -164,11 +165,15 @@ Result<void> PrivateSupervisor::spawn(const std::string& program, int configurat
 }
 
 Result<void> PrivateSupervisor::start(const PrivateLimits& limits) {
+  return start(private_configuration(limits));
+}
+
+Result<void> PrivateSupervisor::start(const std::string& configuration) {
   if (auto chosen = choose_directory(); !chosen) return chosen;
-  const auto configuration = in_memory(private_configuration(limits));
-  if (!configuration) return std::unexpected(configuration.error());
-  auto spawned = spawn(find_kurultaid(), *configuration);
-  close(*configuration);
+  const auto file = in_memory(configuration);
+  if (!file) return std::unexpected(file.error());
+  auto spawned = spawn(find_kurultaid(), *file);
+  close(*file);
   return spawned;
 }
 

@@ -15,6 +15,9 @@
 
 namespace kurultai {
 
+/// Beside our own binary, else wherever PATH has it (posix_spawnp and execvp look).
+std::string find_kurultaid();
+
 struct PrivateLimits {
   Bytes budget;
   Bytes memory;  // cap of one command
@@ -38,6 +41,8 @@ class PrivateSupervisor {
 
   /// Starts the process; it is not yet ready to answer.
   Result<void> start(const PrivateLimits& limits);
+  /// The same with a memory.yaml of one's own.
+  Result<void> start(const std::string& configuration);
 
   /// Ends it and waits until nothing of it is left: its own way out first, then by force. False when
   /// something still held its stderr after all that. Its directory is gone afterwards. Called twice it does

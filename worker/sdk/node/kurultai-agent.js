@@ -12,6 +12,7 @@
 // Throwing fails the task with the stack; `Fatal` says that a retry cannot help. When the task is preempted or
 // cancelled, task.signal aborts and the next progress, save, chunk or throwIfStopped throws `Preempted` or `Cancelled`:
 // let it pass. A preempted task runs again later, with the last saved state in `task.checkpoint`.
+// `await breaker('openai', () => callIt())` leaves alone what keeps failing, see there.
 // Tasks run on the event loop: a handler that computes for long without awaiting delays pings, PREEMPT and heartbeats.
 // From serve() on, console.log and process.stdout.write go to stderr. Node has no dup2, so descriptor 1 itself stays
 // the protocol's: start child processes with stdio 'pipe', or ['ignore', 2, 2], never with 'inherit'.
@@ -25,11 +26,18 @@ const MAX_LINE = 1 << 20; // bytes; the supervisor ends a worker that writes a l
 const MAX_DEPTH = 64; // nesting of a whole line, likewise
 const MAX_TEXT = 64 * 1024; // of a message, stack or piece: fits a line even when each character is escaped
 const EOF_GRACE_MS = 300; // nobody waits for answers any more: time for `finally` blocks only
-const timing = { progressGapMs: 100, heartbeatMs: 25000, tickMs: 250, memoryGapMs: 5000 };
+const timing = { progressGapMs: 100, heartbeatMs: 25000, tickMs: 250, memoryGapMs: 5000, answerMs: 5000 };
 
 class Fatal extends Error {} // fails the task for good, whatever retries are left
 class Cancelled extends Error {}
 class Preempted extends Error {}
+/** The call was not made: what it calls keeps failing. `breaker` says what, `retryAfter` is in seconds. */
+class BreakerOpen extends Error {
+  constructor(name, retryAfter) {
+    super(`${name} keeps failing; try again in ${retryAfter.toFixed(1)} s`);
+    [this.breaker, this.retryAfter] = [name, retryAfter];
+  }
+}
 
 /** One task, as its handler sees it. */
 class Task {
@@ -190,6 +198,40 @@ function write(type, fields) {
   }
 }
 
+let serving = false; // whether there is a supervisor to ask
+let calls = 0;
+const asked = new Map(); // by the number of the call: where its answer goes
+
+/** The number of a call that may be made. */
+async function acquire(name) {
+  const call = ++calls;
+  const answer = await new Promise((resolve) => {
+    asked.set(call, resolve);
+    setTimeout(resolve, timing.answerMs, {}).unref(); // a supervisor too busy to answer must not stop an agent's calls
+    write('BREAKER', { name, op: 'acquire', call });
+  }).finally(() => asked.delete(call));
+  if (answer.allow === false) throw new BreakerOpen(name, (answer.retryAfterMs ?? 0) / 1000);
+  return call;
+}
+
+/** Gives what `work()` gives, or throws BreakerOpen without calling it when the supervisor knows, from all its workers,
+ *  that calls of this name keep failing; one is let through now and then to try. What `work` throws is a failure, but for
+ *  BreakerOpen, Cancelled, Preempted and AbortError, which say nothing of what was called. */
+async function breaker(name, work) {
+  if (!serving) return work();
+  const call = await acquire(String(name));
+  const tell = (op) => write('BREAKER', { name: String(name), op, call });
+  try {
+    const value = await work();
+    tell('success');
+    return value;
+  } catch (error) {
+    const blameless = [BreakerOpen, Cancelled, Preempted].some((kind) => error instanceof kind);
+    tell(blameless || error?.name === 'AbortError' ? 'release' : 'failure');
+    throw error;
+  }
+}
+
 let memoryAt = -Infinity;
 function reportMemory() {
   if (performance.now() - memoryAt < timing.memoryGapMs) return;
@@ -223,6 +265,7 @@ function serve(handler, { name = basename(process.argv[1] ?? 'node'), onPressure
     if (message?.type === 'TASK' && message.taskId) start(new Task(message));
     else if (message?.type === 'CANCEL') stop(message.taskId, new Cancelled('cancelled'));
     else if (message?.type === 'PREEMPT') stop(message.taskId, new Preempted('preempted'));
+    else if (message?.type === 'BREAKER') asked.get(message.call)?.(message);
     else if (message?.type === 'PING') write('PONG', { seq: message.seq });
     else if (message?.type === 'PRESSURE') pressure(message).catch(console.error);
     else if (message?.type === 'SHUTDOWN') leave(message.graceMs ?? 5000);
@@ -237,13 +280,15 @@ function serve(handler, { name = basename(process.argv[1] ?? 'node'), onPressure
     }
   };
   process.stdout.write = process.stderr.write.bind(process.stderr);
+  serving = true;
   process.on('SIGINT', () => {}); // Ctrl-C is the supervisor's
   write('READY', { protocol: 1, name });
   const end = () => {
     tasks.forEach((task) => task._stop(new Cancelled('cancelled')));
+    asked.forEach((answer) => answer({}));
     leave(EOF_GRACE_MS);
   };
   process.stdin.setEncoding('utf8').on('data', read).on('end', end).on('error', end);
 }
 
-module.exports = { serve, Fatal, Cancelled, Preempted, timing };
+module.exports = { serve, breaker, BreakerOpen, Fatal, Cancelled, Preempted, timing };

@@ -11,24 +11,73 @@
 Raising fails the task with the stack; `Fatal` says that a retry cannot help. `async def` works too. When the task is
 preempted or cancelled, its next progress, save, chunk or raise_if_stopped raises `Preempted` or `Cancelled`, which
 `except Exception` lets pass. A preempted task runs again later, with the last saved state in `task.checkpoint`.
+`with breaker("openai"):` around a call leaves alone what keeps failing, see there.
 Each task has a thread, so pings are answered while it computes. From serve() on, descriptor 1 is stderr and 0 is
 /dev/null, for child processes too: nobody else touches the protocol. MEMORY is never sent: Python has no heap figure
 that is true and cheap, and the supervisor measures the process itself.
 """
 
-import base64, gc, json, os, queue, re, signal, sys, threading, time, traceback, types
+import base64, gc, itertools, json, os, queue, re, signal, sys, threading, time, traceback, types
 from itertools import accumulate
 
 MAX_LINE = 1 << 20    # bytes; the supervisor ends a worker that writes a longer line (ipc.max_line)
 MAX_DEPTH = 64        # nesting of a whole line, likewise
 MAX_TEXT = 64 * 1024  # of a message, stack or piece: fits a line even when each character is escaped
 PROGRESS_GAP_S, HEARTBEAT_S, TICK_S = 0.1, 25.0, 0.25  # the protocol wants a sign of life every 30 s
+ANSWER_S = 5.0        # a supervisor that is too busy to answer must not stop an agent's calls
 EOF_GRACE_S = 0.3     # nobody waits for answers any more: time for `finally` blocks only
 
 
 class Fatal(Exception): """Fails the task for good, whatever retries are left."""
 class Cancelled(BaseException): """The task is not wanted any more."""
 class Preempted(BaseException): """The memory is needed elsewhere; the task will run again."""
+
+
+class BreakerOpen(Exception):
+    """The call was not made: what it calls keeps failing. `name` says what, `retry_after` is in seconds."""
+
+    def __init__(self, name, retry_after):
+        super().__init__(f"{name} keeps failing; try again in {retry_after:.1f} s")
+        self.name, self.retry_after = name, retry_after
+
+
+class breaker:
+    """`with breaker("openai"): call_it()`, also `async with`: raises BreakerOpen when the supervisor knows, from all its
+    workers, that calls of this name keep failing; one is let through now and then to try. An exception that leaves the
+    block is a failure, but for BreakerOpen, Cancelled and Preempted, which say nothing of what was called. Without a
+    supervisor calls go through. Make one for each block."""
+
+    def __init__(self, name):
+        self.name, self._call = str(name), None
+
+    def __enter__(self):
+        if self._call is not None:
+            raise RuntimeError("a breaker() guards one block: make another for the next")
+        self._call = 0
+        self._call = _agent.acquire(self.name) if _agent else 0
+        return self
+
+    def __exit__(self, kind, error, stack):
+        if kind is None:
+            self._tell("success")
+        else:
+            self._tell("failure" if issubclass(kind, Exception) and not issubclass(kind, BreakerOpen) else "release")
+
+    async def __aenter__(self):
+        import asyncio
+        asked = asyncio.ensure_future(asyncio.to_thread(self.__enter__))
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:  # what is let through now is not wanted any more
+            asked.add_done_callback(lambda done: done.cancelled() or done.exception() or self._tell("release"))
+            raise
+
+    async def __aexit__(self, *error):
+        self.__exit__(*error)
+
+    def _tell(self, op):
+        if self._call:
+            _agent.write("BREAKER", name=self.name, op=op, call=self._call)
 
 
 class Task:
@@ -147,6 +196,7 @@ class _Agent:
         self.waiting, self.out_lock = queue.SimpleQueue(), threading.Lock()
         self.changed = threading.Condition()  # guards tasks, threads and leave_at
         self.tasks, self.threads, self.leave_at = set(), 0, None
+        self.calls, self.asked = itertools.count(1), {}  # breaker questions by number, and where their answers go
 
     def write(self, kind, /, **fields):
         line = _encode({"type": kind, **fields})
@@ -164,6 +214,23 @@ class _Agent:
             except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 pass  # no message, or not one of ours
         self.leave(EOF_GRACE_S, cancel=True)
+        for answer in list(self.asked.values()):
+            answer.put({})
+
+    def acquire(self, name):
+        """The number of a call that may be made."""
+        call, answer = next(self.calls), queue.SimpleQueue()
+        self.asked[call] = answer
+        try:
+            self.write("BREAKER", name=name, op="acquire", call=call)
+            said = answer.get(timeout=ANSWER_S)
+        except queue.Empty:
+            return call
+        finally:
+            del self.asked[call]
+        if said.get("allow") is False:
+            raise BreakerOpen(name, said.get("retryAfterMs", 0) / 1000)
+        return call
 
     def take(self, message):
         kind = message.get("type")
@@ -175,6 +242,8 @@ class _Agent:
                     setattr(task, "cancelled" if kind == "CANCEL" else "preempting", True)
         elif kind == "PING":
             self.write("PONG", seq=message.get("seq"))
+        elif kind == "BREAKER" and (answer := self.asked.get(message.get("call"))):
+            answer.put(message)
         elif kind == "PRESSURE":  # on a thread: a slow callback must not delay what is read next
             figures = message.get("level"), message.get("ratio")
             threading.Thread(target=self.on_pressure, args=figures, daemon=True).start()
@@ -216,6 +285,9 @@ class _Agent:
             return not self.tasks
 
 
+_agent = None  # whom breakers ask, once serve() runs
+
+
 def _encode(message):
     text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     line = text.encode("utf-8", "replace")  # half a surrogate pair, as file names can hold, is no JSON
@@ -234,6 +306,7 @@ def serve(handler, name=None, on_pressure=lambda level, ratio: gc.collect()):
     """Runs `handler(task)` for each task until the supervisor has no more; call it once, from the main thread.
     name: shown by the supervisor; the script's by default. on_pressure: memory is short, drop caches.
     Returns when the process should end; ends it at once, with status 0, when a handler does not stop."""
+    global _agent
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the supervisor's; SIG_IGN would pass on to children
     source, out = os.dup(0), os.dup(1)  # not inherited by children
     with open(os.devnull, "rb") as null:
@@ -242,7 +315,7 @@ def serve(handler, name=None, on_pressure=lambda level, ratio: gc.collect()):
     sys.stdout.reconfigure(line_buffering=True)
     for pipe in (source, out):
         os.set_blocking(pipe, True)
-    agent = _Agent(handler, on_pressure, out)
+    agent = _agent = _Agent(handler, on_pressure, out)
     agent.write("READY", protocol=1, name=name or os.path.basename(sys.argv[0]))
     threading.Thread(target=agent.read, args=(os.fdopen(source, "rb"),), daemon=True).start()
     if not agent.wait():

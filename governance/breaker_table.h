@@ -1,0 +1,36 @@
+// The breakers of what agents call, by the names that agents give. Those can be without end, so only the
+// short ones are kept, and only so many at once: when there is no room, those go that say nothing any more.
+// Pure; not thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "governance/circuit_breaker.h"
+
+namespace kurultai {
+
+class BreakerTable {
+ public:
+  static constexpr std::size_t most = 256;
+  static constexpr std::size_t longest_name = 128;  // bytes
+
+  explicit BreakerTable(BreakerSettings settings) : settings_(std::move(settings)) {}
+
+  /// The one of this name, made if need be. nullptr: there is no room for it, so its calls go through and are
+  /// not counted. Valid until the next call.
+  CircuitBreaker* get(const std::string& name, TimePoint now);
+  /// Probes of a worker that is gone.
+  void give_back_all(std::string_view who);
+  /// Closes all, under other rules.
+  void start_anew(BreakerSettings settings);
+  const std::map<std::string, CircuitBreaker>& all() const { return breakers_; }
+
+ private:
+  BreakerSettings settings_;
+  std::map<std::string, CircuitBreaker> breakers_;
+};
+
+}  // namespace kurultai
