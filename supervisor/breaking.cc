@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::size_t max_unread = 64 * 1024;  // answers that wait for an agent to read them
 
+/// What an mcp agent's host calls in vain is a call that was wrong, or too large: it says nothing of the
+/// server.
+bool is_callers_mistake(const AgentConfig& agent, FailReason reason, bool in_vain) {
+  return agent.protocol == AgentProtocol::mcp && reason == FailReason::agent_error && in_vain;
+}
+
 bool counts_for_breaker(FailReason reason) {
   switch (reason) {
     case FailReason::agent_error:
@@ -67,8 +73,9 @@ void Dispatcher::ask_breaker(const Task& task) {
 }
 
 /// Every attempt counts, and before its end is on disk: else many would follow a failing one meanwhile.
-void Dispatcher::tell_breaker(const Task& task, const Verdict& verdict) {
-  if (!agents_.contains(task.agent)) return;
+void Dispatcher::tell_breaker(const Task& task, const Verdict& verdict, bool in_vain) {
+  const auto agent = agents_.find(task.agent);
+  if (agent == agents_.end()) return;
   CircuitBreaker& breaker = breaker_of(task.agent);
   std::optional<BreakerChange> change;
   switch (verdict.kind) {
@@ -81,7 +88,8 @@ void Dispatcher::tell_breaker(const Task& task, const Verdict& verdict) {
     case Verdict::Kind::fail:
     case Verdict::Kind::quarantine:
     case Verdict::Kind::retry:
-      if (counts_for_breaker(verdict.reason)) change = breaker.failure(loop_.now(), {task.id});
+      if (counts_for_breaker(verdict.reason) && !is_callers_mistake(*agent->second, verdict.reason, in_vain))
+        change = breaker.failure(loop_.now(), {task.id});
       break;
     case Verdict::Kind::cancel:
       break;

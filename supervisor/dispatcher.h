@@ -408,7 +408,7 @@ class Dispatcher : public WorkerListener {
   Duration open_for(const std::string& agent) const;
   bool is_held_back(const Task& task);
   void ask_breaker(const Task& task);
-  void tell_breaker(const Task& task, const Verdict& verdict);
+  void tell_breaker(const Task& task, const Verdict& verdict, bool in_vain);
   void give_probe_back(const Task& task);
   void on_breaker(Worker& worker, const BreakerRequest& request);
 

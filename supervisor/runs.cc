@@ -517,7 +517,7 @@ void Dispatcher::conclude(const std::string& task_id, const Outcome& outcome) {
   Run& run = ended.mapped();
   Task& task = run.task;
   const Verdict verdict = judge(run.intent, outcome.ending, policy_of(run, outcome));
-  tell_breaker(task, verdict);
+  tell_breaker(task, verdict, !outcome.retryable);
   if (run.sent && verdict.kind != Verdict::Kind::send_back)
     service_time_.finished(std::chrono::duration_cast<Duration>(loop_.now() - run.taken), loop_.now());
   const bool has_result = verdict.kind == Verdict::Kind::complete || verdict.kind == Verdict::Kind::fail ||

@@ -56,6 +56,13 @@ Result<void> put(const TaskMessage& task, JsonText result, Message& message) {
   return file->keep_as(task.result_file);
 }
 
+/// An error of the tool that would come again however often it is called: there is no such tool, or the
+/// TypeScript SDK says so, which puts the protocol's errors into results as "MCP error CODE: TEXT" (its
+/// McpError).
+bool is_in_vain(const std::string& text, const std::string& hint) {
+  return !hint.empty() || text.starts_with("MCP error -32601:") || text.starts_with("MCP error -32602:");
+}
+
 FromAgent rpc_failure(const Asked& call, const RpcError& error, const ToolList& tools) {
   const bool in_vain = error.code == rpc_method_not_found || error.code == rpc_invalid_params;
   std::string text = error.message;
@@ -85,8 +92,9 @@ FromAgent answer_of(const Asked& call, const json& message, const ToolList& tool
     if (const auto kept = put(call.task, to_text(*result), complete); !kept) return no_result(kept.error());
     return complete;
   }
-  Failed answer =
-      failed(call, tool_error_text(*result) + tools.hint(call.call.name), FailReason::agent_error, true);
+  const std::string text = tool_error_text(*result);
+  const std::string hint = tools.hint(call.call.name);
+  Failed answer = failed(call, text + hint, FailReason::agent_error, !is_in_vain(text, hint));
   if (const auto kept = put(call.task, to_text(*result), answer); !kept) return no_result(kept.error());
   return answer;
 }

@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
 """MCP servers as agents: calls as tasks, one server for all of them, and servers that misbehave; then real ones from npm."""
+import contextlib
+import http.server
 import json
 import os
+import re
 import signal
 import sys
+import threading
 import unittest
 
+import browser
+import harness
 from harness import E2E, PYTHON, ROOT, client, marked_processes, wait_until
 from puppet import Later, puppet, settings
 
@@ -59,6 +65,15 @@ class Calls(Mcp):
         self.fails(daemon.run("tools", tool("ehco")), "agent_error", "no tool ehco", "its tools: echo, hold")
         answer = client(daemon, "submit", "tools", "--payload", json.dumps(tool("echo", text="x")), "--wait")
         self.assertEqual((answer.returncode, json.loads(answer.stdout)["content"][0]["text"]), (0, "x"))
+
+    def test_wrong_calls_do_not_keep_others_from_the_server(self):
+        daemon = self.start(circuit_breakers={"failures": 1, "backoff": ["10m"]})
+        sdk = tool("fail", text="MCP error -32602: Invalid arguments for tool echo")
+        for call in (tool("ehco"), sdk, tool("ehco")):
+            self.assertEqual(daemon.run("tools", call)["error"]["reason"], "agent_error")
+        self.assertEqual(daemon.run("tools", tool("echo", text="x"))["state"], "completed")
+        self.assertEqual(daemon.run("tools", tool("fail", text="the server's own"))["state"], "failed")
+        self.assertEqual(daemon.submit("tools", tool("echo", text="x")).json["error"]["code"], "circuit_open")
 
     def test_what_is_no_call_is_refused_at_once(self):
         daemon = self.start()
@@ -272,6 +287,81 @@ class RealServers(Mcp):
         self.fails(daemon.run("files", tool("read_text_file", path="/etc/passwd")), "agent_error", "Access denied")
         self.assertEqual(graph.result()["state"], "completed")
         self.assertIn("Ada", self.text(daemon.run("graph", tool("search_nodes", query="programs"))))
+
+    def browser(self, **fields):
+        """Playwright's server, with a browser of its own below it."""
+        if harness.is_instrumented():
+            self.skipTest("a real browser is driven by the programs as they are shipped only")
+        found = browser.find()
+        if found is None:
+            self.skipTest("there is no Chromium here")
+        program, libraries = found
+        options = ["--headless", "--isolated", "--no-sandbox", "--executable-path", program]
+        return {**self.real("playwright", *options), "env": {"LD_LIBRARY_PATH": ":".join(libraries)}, "memory_limit": "1536MiB", "max_processes": 0,
+                "timeout": "3m", **fields}
+
+    def see(self, daemon, name, **arguments):
+        return self.text(daemon.run("web", tool(name, **arguments), wait="180s"))
+
+    def test_a_browser_behind_playwright(self):
+        site = self.site("<title>Ferry</title><button onclick=\"document.title='Booked'\">Book</button>")
+        daemon = self.daemon(settings({"web": self.browser()}, memory={"budget": "2GiB"}))
+        snapshot = self.see(daemon, "browser_navigate", url=site) + self.see(daemon, "browser_snapshot")
+        self.assertIn("Ferry", snapshot)
+        button = re.search(r'button "Book".*?\[ref=(\w+)\]', snapshot)
+        self.assertIsNotNone(button, snapshot)
+        self.see(daemon, "browser_click", element="Book", target=button[1])
+        self.assertIn("Booked", self.see(daemon, "browser_evaluate", function="() => document.title"))
+        # The browser's processes are the worker's: counted with it, and gone with it.
+        shown = daemon.get("/v1/workers").json["workers"][0]
+        self.assertGreater(len(chromiums(daemon.pid)), 2)
+        self.assertGreater(shown["memoryBytes"], 100 * harness.MIB)
+        # One that breaks inside of the living server is the call's failure, and the server has another one.
+        for pid in chromiums(daemon.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not chromiums(daemon.pid), "the browser is gone")
+        daemon.run("web", tool("browser_navigate", url=site), wait="180s")  # it may be told of the end first
+        self.assertIn("Ferry", self.see(daemon, "browser_navigate", url=site) + self.see(daemon, "browser_snapshot"))
+
+    def site(self, page):
+        """The address of a page on loopback."""
+
+        class Page(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(page.encode())
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+
+def chromiums(supervisor):
+    """The browser's processes below a supervisor: their environment cannot be read, for they write their names over it."""
+    parents, names = {}, {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+        except OSError:
+            continue
+        if rest.split()[0] != "Z":
+            parents[int(pid)], names[int(pid)] = int(rest.split()[1]), name
+
+    def is_below(pid):
+        while pid in parents and pid != supervisor:
+            pid = parents[pid]
+        return pid == supervisor
+
+    return [pid for pid, name in names.items() if "chrom" in name and is_below(pid)]
 
 
 if __name__ == "__main__":

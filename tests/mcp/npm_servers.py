@@ -1,4 +1,4 @@
-"""The reference MCP servers from npm, in a cache below build/ that lies outside of what is versioned."""
+"""The reference MCP servers and Playwright's from npm, in a cache below build/ that lies outside of what is versioned."""
 import fcntl
 import functools
 import json
@@ -10,12 +10,12 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(ROOT, "build", "mcp-servers")
 VERSION = "2026.8.31"
-PACKAGES = {f"@modelcontextprotocol/server-{name}": VERSION for name in ("everything", "filesystem", "memory")}
+PACKAGES = {f"@modelcontextprotocol/server-{name}": VERSION for name in ("everything", "filesystem", "memory")} | {"@playwright/mcp": "0.0.83"}
 INSTALL_LIMIT = 240  # seconds
 
 
 def program(name):
-    return os.path.join(CACHE, "node_modules", ".bin", f"mcp-server-{name}")
+    return os.path.join(CACHE, "node_modules", ".bin", "playwright-mcp" if name == "playwright" else f"mcp-server-{name}")
 
 
 def _wanted():
