@@ -14,6 +14,8 @@ constexpr Bytes noise = mebibytes(4);
 // Chosen on the recordings in tests/leaks (tests/exhaustion).
 constexpr double evenness = 0.7;  // no quarter of a span grows slower than this share of the whole
 
+constexpr double stalled = 0.35;  // of what growth would have brought within a slot
+
 double seconds_of(TimePoint::duration time) { return std::chrono::duration<double>(time).count(); }
 
 Duration quarter_of(std::size_t span) { return slot * (1 << span); }
@@ -27,16 +29,17 @@ void GrowthWatch::note(TimePoint now, Bytes memory) {
   if (!began_) {
     began_ = true;
     slot_ = now;
-    least_ = before_ = memory;
+    first_ = least_ = before_ = memory;
     return;
   }
+  look_for_end();
   if (now - slot_ < slot) {
     least_ = std::min(least_, memory);
     return;
   }
   close_slot();
   slot_ = now;
-  least_ = memory;
+  first_ = least_ = memory;
 }
 
 void GrowthWatch::close_slot() {
@@ -99,8 +102,16 @@ Growth GrowthWatch::longest_even() const {
   return longest;
 }
 
+/// What is held is known a slot late. Within the present one growth goes on, or it has come to its end.
+void GrowthWatch::look_for_end() {
+  constexpr Duration soon = slot / 2;
+  if (newest_ - slot_ < soon) return;
+  const double expected = seconds_of(newest_ - slot_) * static_cast<double>(growth_.per_second.count);
+  ended_ = static_cast<double>((latest_ - first_).count) < stalled * expected;
+}
+
 Growth GrowthWatch::growth() const {
-  if (growth_.lasted <= Duration(0)) return {};
+  if (growth_.lasted <= Duration(0) || ended_) return {};
   // It grew on since, and what is held is one look behind; half as much again would be another growth.
   const double since = 3 * seconds_of(newest_ - held_at_) * static_cast<double>(growth_.per_second.count);
   return static_cast<double>((latest_ - high_ - noise).count) > since ? Growth{} : growth_;

@@ -47,17 +47,20 @@ class GrowthWatch {
   void add_points(TimePoint at);
   std::optional<Growth> growth_over(std::size_t index, std::size_t count) const;
   Growth longest_even() const;
+  void look_for_end();
 
   bool began_ = false;
   TimePoint slot_;  // when it began
   TimePoint newest_;
-  Bytes least_;   // of the present slot
+  Bytes first_;  // of the present slot
+  Bytes least_;
   Bytes before_;  // and of the one before
   Bytes latest_;
   Bytes high_;         // the most that was held
   TimePoint held_at_;  // when that was found
   std::array<Span, spans> spans_;
   Growth growth_;
+  bool ended_ = false;  // it did, within the present slot or the one before
 };
 
 }  // namespace kurultai

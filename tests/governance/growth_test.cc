@@ -108,6 +108,23 @@ TEST_CASE("a warm-up that comes to rest is noticed within a quarter of the time 
   CHECK(watch.growth().lasted == 0ms);
 }
 
+TEST_CASE("growth that has come to its end is over within half a second, and stays so") {
+  for (const double end : {6.0, 6.1, 6.2, 6.3, 6.37}) {
+    for (const double step : {0.01, 0.1}) {
+      CAPTURE(end);
+      CAPTURE(step);
+      GrowthWatch watch;
+      const Shape shape = [end](double t) { return ramp(std::min(t, end)); };
+      feed(watch, shape, 0, end + 0.6, step);
+      for (int i = 0; i < 100; ++i) {
+        const double from = end + 0.6 + i * step;
+        CHECK(watch.growth().lasted == 0ms);
+        feed(watch, shape, from, from + step, step);
+      }
+    }
+  }
+}
+
 TEST_CASE("a late ramp is seen however long it was quiet before") {
   const Growth growth = after([](double t) { return 100 + 30 * std::max(0.0, t - 500); }, 508);
   CHECK(mib_a_second(growth) == doctest::Approx(30).epsilon(0.1));
