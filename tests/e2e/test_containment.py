@@ -148,6 +148,7 @@ for _ in range(5):
         for _ in range(10):
             subprocess.Popen(['sh', '-c', 'read line; exit', word], start_new_session=True, close_fds=False, **{**quiet, 'stdin': reading})
         os._exit(0)
+for _ in range(5): os.wait()   # they bear the word too, as long as they live
 settle(50)
 print('done')
 """
