@@ -166,6 +166,13 @@ class Limit(DrainE2E):
         told = daemon.request("POST", "/v1/drain?wait=0s").json
         self.assertEqual((told["status"], told["initial"], told["completed"], told["remaining"]), ("completed", 0, 0, 0))
 
+    def test_the_client_need_not_wait_for_what_runs(self):
+        daemon = self.daemon(settings())
+        self.running(daemon, "time.sleep(600)")
+        done = client(daemon, "drain", "--timeout", "0s", "--json")
+        self.assertEqual((json.loads(done.stdout)["initial"], json.loads(done.stdout)["completed"]), (1, 0), done)
+        self.assertEqual(client(daemon, "drain", "--timeout", "soon").returncode, 2)
+
 
 if __name__ == "__main__":
     unittest.main()

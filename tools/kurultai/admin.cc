@@ -68,7 +68,14 @@ void add_drain(Commands& commands) {
   Command command =
       commands.add("drain", "take no more tasks, wait for those that run, and end the supervisor",
                    "kurultai drain --timeout 2m");
-  command.option("--timeout", options.timeout, "wait at most so long (30s)");
+  const auto take = [&options](const std::string& text) -> std::optional<std::string> {
+    const auto duration = parse_duration(text);
+    if (!duration) return duration.error().message;
+    options.timeout = *duration;
+    return std::nullopt;
+  };
+  command.option("--timeout", take, "TIME",
+                 "wait at most so long (30s); with 0s tasks that run are preempted at once");
   command.json_flag(options.json);
   command.asks("drain", [&options](Http& http) { return drain(http, options.timeout, options.json); });
 }
