@@ -163,11 +163,15 @@ Result<Statm> parse_statm(std::string_view text, const std::string& file) {
 }
 
 Result<Proportional> parse_smaps_rollup(std::string_view text, const std::string& file) {
-  auto pss = kilobytes(text, "Pss", file);
-  if (!pss) return std::unexpected(pss.error());
+  auto held = kilobytes(text, "Pss", file);
+  if (!held) return std::unexpected(held.error());
+  // Kernels before 5.3 do not tell them apart.
+  const auto anonymous = kilobytes(text, "Pss_Anon", file);
+  const auto shared = kilobytes(text, "Pss_Shmem", file);
+  if (anonymous && shared) held = *anonymous + *shared;
   auto swap = kilobytes(text, "SwapPss", file);
   if (!swap) return std::unexpected(swap.error());
-  return Proportional{*pss, *swap};
+  return Proportional{*held, *swap};
 }
 
 Result<ProcessState> read_process(const std::string& proc_root, int pid) {

@@ -37,8 +37,11 @@ struct Statm {
   Bytes size, resident, shared;
 };
 
+/// Memory that several processes map counts for each by its share. `held` leaves out pages of files, as the
+/// charge of a group leaves out those that it can give back: a browser's own program is two thirds of its
+/// PSS.
 struct Proportional {
-  Bytes pss, swap;
+  Bytes held, swap;
 };
 
 /// Pure; `file` is named in errors.

@@ -56,7 +56,7 @@ Result<Sum> proportional_sum(const std::string& proc_root, const std::vector<Mem
     } else if (!one) {
       return std::unexpected(one.error());
     } else {
-      sum.memory += one->pss;
+      sum.memory += one->held;
       sum.swap += one->swap;
     }
   }

@@ -95,8 +95,16 @@ TEST_CASE("captured memory files are understood") {
   CHECK(statm->shared.count == 1662 * page);
   const auto rollup = parse_smaps_rollup(fixture("proc/smaps_rollup"), "smaps_rollup");
   REQUIRE(rollup);
-  CHECK(rollup->pss == kibibytes(38636));
+  CHECK(rollup->held == kibibytes(33488));  // of 38636 in all
   CHECK(rollup->swap == Bytes{0});
+}
+
+TEST_CASE("what a process holds is what is its own or shared, but no file's") {
+  const auto held = [](const char* text) { return parse_smaps_rollup(text, "f")->held; };
+  CHECK(held("Pss: 900 kB\nPss_Anon: 500 kB\nPss_File: 300 kB\nPss_Shmem: 100 kB\nSwapPss: 0 kB\n") ==
+        kibibytes(600));
+  CHECK(held("Pss: 900 kB\nSwapPss: 0 kB\n") == kibibytes(900));
+  CHECK(held("Pss: 900 kB\nPss_Anon: 500 kB\nSwapPss: 0 kB\n") == kibibytes(900));
 }
 
 TEST_CASE("damaged memory files are errors, never zero") {
@@ -187,7 +195,7 @@ TEST_CASE("this process can be read") {
   REQUIRE(self);
   CHECK(self->parent == ::getppid());
   CHECK(read_statm("/proc", *self)->resident > mebibytes(1));
-  CHECK(read_proportional("/proc", *self)->pss > kibibytes(100));
+  CHECK(read_proportional("/proc", *self)->held > kibibytes(100));
   CHECK(is_gone(read_statm("/proc", {{999999999, 1}, 1, 'S', 1}).error()));
   CHECK(is_gone(read_proportional("/proc", {{999999999, 1}, 1, 'S', 1}).error()));
 }
