@@ -151,6 +151,7 @@ class Runner:
         if len(failed) != count:
             failed = [f"failed case {n + 1} of {count}" for n in range(count)]
         return {
+            **empty(),
             "passed": passed - len(skipped),
             "failed": [prefix + name for name in failed],
             "skipped": [{"name": prefix + name, "reason": reason} for name, reason in skipped.items()],
