@@ -114,10 +114,18 @@ class Checker {
 
   void check_agent(const std::string& path, const AgentConfig& agent) {
     check_agent_sizes(path, agent);
+    check_streams(path, agent);
     if (sound({path, path + ".command"})) check_command(path, agent);
     const bool one_slot = agent.protocol != AgentProtocol::exec || agent.concurrency == 1;
     if (one_slot || !sound({path + ".protocol", path + ".concurrency"})) return;
     refuse({path + ".concurrency"}, "an exec agent runs one task at a time; leave it out or write 1");
+  }
+
+  void check_streams(const std::string& path, const AgentConfig& agent) {
+    if (agent.protocol == AgentProtocol::exec || !sound({path + ".protocol"})) return;
+    const bool maps = agent.output.kind == OutputKind::jsonl || agent.output.kind == OutputKind::none;
+    if (maps && sound({path + ".output"})) refuse({path + ".output"}, "is for exec agents alone");
+    if (agent.input != payload_input) refuse({path + ".stdin"}, "is for exec agents alone");
   }
 
   void check_agent_sizes(const std::string& path, const AgentConfig& agent) {
@@ -135,6 +143,9 @@ class Checker {
     if (agent.command[0].empty()) return refuse_argument(command, 0, "the program's name is empty");
     if (agent.protocol != AgentProtocol::exec || !sound({path + ".protocol"})) return;
     for (std::size_t i = 0; i < agent.command.size(); ++i) check_argument(command, i, agent.command[i]);
+    if (agent.input == payload_input) return;
+    if (const auto pieces = parse_template(agent.input); !pieces)
+      refuse({path + ".stdin"}, pieces.error().message);
   }
 
   void check_argument(const std::string& command, std::size_t index, const std::string& argument) {

@@ -15,19 +15,28 @@
 #include "governance/task_queue.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
+#include "protocol/output_rules.h"
 #include "protocol/words.h"
 
 namespace kurultai {
 
 enum class AgentProtocol { jsonl, exec, mcp };
-enum class OutputKind { text, json };         // what an exec agent's stdout is
-enum class Durability { full, none };         // none: a task may be lost with its supervisor
+enum class OutputKind { text, json, none, jsonl };  // what an exec agent's stdout is; none: log
+enum class Durability { full, none };               // none: a task may be lost with its supervisor
 enum class OnChildOom { fail, warn };         // when the kernel killed a process of the tree for the cap
 enum class OnLeak { warn, recycle, ignore };  // recycle: its worker is replaced after its task
 enum class OnOpen { reject, hold };           // what happens to new tasks while its circuit is open
 enum class MonitoringTier { production, development, disabled };
 /// What a task is expected to use, before it starts: what tasks like it used, its cap, or nothing.
 enum class AdmissionRule { footprint, cap, none };
+
+inline constexpr std::string_view payload_input = "payload";
+
+struct AgentOutput {
+  OutputKind kind = OutputKind::text;
+  OutputRules rules{};  // of jsonl
+  bool operator==(const AgentOutput&) const = default;
+};
 
 struct AgentConfig {
   std::string name;
@@ -55,7 +64,8 @@ struct AgentConfig {
   std::vector<std::string> env_pass;       // names that pass besides; "*" passes all
   std::string cwd;                         // empty: the supervisor's
   std::string user;                        // empty: the supervisor's own; "auto"; or a name or uid
-  OutputKind output = OutputKind::text;
+  std::string input{payload_input};        // stdin, of an exec agent's command; else a text with {field}
+  AgentOutput output;
   OnChildOom on_child_oom = OnChildOom::fail;
   OnOpen on_open = OnOpen::reject;
   OnLeak on_leak = OnLeak::warn;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "config/output_setting.h"
 #include "config/setting_types.h"
 
 namespace kurultai {
@@ -247,9 +248,14 @@ void add_program(std::vector<Setting<AgentConfig>>& table) {
   add(table, "user", "The account it runs as; \"\": the supervisor's own; auto: one for each worker",
       Text{"a user's name or number", account, "^([A-Za-z0-9_.$][A-Za-z0-9_.$-]{0,63})?$"},
       field(&AgentConfig::user));
-  add(table, "output", "What an exec agent's stdout is",
-      Choice<OutputKind>{{{"text", OutputKind::text}, {"json", OutputKind::json}}},
-      field(&AgentConfig::output));
+  add(table, "stdin",
+      "What an exec agent's command reads; payload: the task's, as JSON; else this text, {field} of the "
+      "payload filled in",
+      Text{"payload or a text", any_text, ""}, field(&AgentConfig::input));
+  add(table, "output",
+      "What an exec agent's stdout is; none: log; jsonl: lines, of which rules say what is progress, result "
+      "and error",
+      OutputSetting{}, field(&AgentConfig::output));
 }
 
 void add_caps(std::vector<Setting<AgentConfig>>& table) {

@@ -24,6 +24,8 @@ void read_hosted(Fields& in, TaskMessage& task) {
   task.result_file = in.text_or("resultFile", "");
   if (task.argv.empty() && task.result_file.empty()) return;  // the rest belongs to a host
   task.cwd = in.text_or("cwd", "");
+  if (in.has("input")) task.input = in.text("input");
+  task.output = in.value_if_any("output");
   task.inline_limit = {in.whole_or("inlineLimitBytes", 0)};
   task.result_limit = {in.whole_or("resultLimitBytes", 0)};
   task.grace = Duration{in.whole_or("graceMs", 0)};

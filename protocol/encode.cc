@@ -45,13 +45,16 @@ void write_hosted(LineWriter& out, const TaskMessage& task) {
   if (!task.argv.empty()) out.raw("argv", quoted_list(task.argv));
   out.text("resultFile", task.result_file);
   if (!task.cwd.empty()) out.text("cwd", task.cwd);
+  if (task.input) out.text("input", *task.input);
+  raw_if_any(out, "output", task.output);
   out.whole("inlineLimitBytes", task.inline_limit.count).whole("resultLimitBytes", task.result_limit.count);
   out.whole("graceMs", task.grace.count());
   if (!task.idempotent) out.flag("idempotent", false);
 }
 
 std::string write(const TaskMessage& task) {
-  LineWriter out("TASK", task.payload.size() + task.checkpoint.size());
+  LineWriter out("TASK",
+                 task.payload.size() + task.checkpoint.size() + (task.input ? task.input->size() : 0));
   out.text("taskId", task.task_id).text("agent", task.agent);
   raw_if_any(out, "payload", task.payload);
   if (task.payload_file) out.text("payloadFile", *task.payload_file);

@@ -42,8 +42,10 @@ struct TaskMessage {
   // For our own hosts alone: where a result longer than `inline_limit` goes, and for the exec host the
   // command.
   std::vector<std::string> argv{};
-  std::string cwd{};          // empty: the host's own
-  std::string result_file{};  // empty: the agent is no host of ours
+  std::string cwd{};                   // empty: the host's own
+  std::optional<std::string> input{};  // what the command reads in the place of its payload
+  JsonText output{};                   // what its stdout is (output_order.h); empty: the result
+  std::string result_file{};           // empty: the agent is no host of ours
   Bytes inline_limit{};
   Bytes result_limit{};
   Duration grace{};

@@ -7,6 +7,7 @@
 
 #include "governance/memory_growth.h"
 #include "protocol/json_text.h"
+#include "protocol/output_order.h"
 #include "protocol/utf8.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/workers/fill_command.h"
@@ -60,6 +61,20 @@ std::string stop_message(Intent intent, const Task& task, const AgentConfig& age
     default:
       return "";
   }
+}
+
+/// Empty where the host is to take stdout as it is.
+JsonText output_order_of(const AgentOutput& output, Bytes max_line) {
+  switch (output.kind) {
+    case OutputKind::none:
+      return to_text(OutputOrder{.is_log = true});
+    case OutputKind::jsonl:
+      return to_text(OutputOrder{.max_line = max_line, .rules = output.rules});
+    case OutputKind::text:
+    case OutputKind::json:
+      return {};
+  }
+  return {};
 }
 
 }  // namespace
@@ -168,7 +183,9 @@ void Dispatcher::send_task(Run& run) {
     FilledCommand command = fill_command(*run.agent, task.payload).value_or(FilledCommand{});
     message.argv = std::move(command.argv);
     message.cwd = std::move(command.cwd);
-    if (run.agent->name == command_agent) message.payload.clear();
+    message.input = std::move(command.input);
+    message.output = output_order_of(run.agent->output, config_->ipc.max_line);
+    if (run.agent->name == command_agent || message.input) message.payload.clear();
   }
   if (is_hosted(run.agent->protocol)) {
     message.result_file = result_file(task);
@@ -355,7 +372,8 @@ void Dispatcher::on_message(Run& run, Complete message) {
   }
   run.task.peak = std::max(run.task.peak, message.peak);
   Outcome outcome{.ending = Ending::completed};
-  const bool wants_json = run.agent->output == OutputKind::json && run.agent->protocol == AgentProtocol::exec;
+  const bool wants_json =
+      run.agent->output.kind == OutputKind::json && run.agent->protocol == AgentProtocol::exec;
   if (wants_json && message.file_bytes > 0 &&
       message.file_bytes <= static_cast<std::int64_t>(inline_result_limit)) {
     // A short output comes in a file only when it is no text.

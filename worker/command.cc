@@ -31,12 +31,12 @@ struct Input {
 };
 
 Result<Input> open_input(const TaskMessage& task) {
-  if (task.payload_file) {
+  if (task.payload_file && !task.input) {
     Fd file(::open(task.payload_file->c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return system_failure("open " + *task.payload_file, errno);
     return Input{std::move(file), {}};
   }
-  if (task.payload.empty()) return Input{};
+  if ((task.input ? *task.input : task.payload).empty()) return Input{};
   auto pipe = make_pipe();
   if (!pipe) return std::unexpected(pipe.error());
   unblock(pipe->write);
@@ -56,18 +56,19 @@ Result<std::vector<char*>> to_argv(std::vector<std::string>& arguments) {
 
 }  // namespace
 
-Result<Command> Command::start(TaskMessage task, const Launch& launch, int nothing) {
+Result<Command> Command::start(TaskMessage task, const Launch& launch, int nothing, bool logs_only) {
   const auto argv = to_argv(task.argv);
   if (!argv) return std::unexpected(argv.error());
   auto input = open_input(task);
   if (!input) return std::unexpected(input.error());
-  auto output = make_pipe();
+  auto output = logs_only ? Pipe{} : make_pipe();
   if (!output) return std::unexpected(output.error());
   Launch placed = launch;
   if (!task.cwd.empty()) placed.cwd = task.cwd;
-  const auto pid = spawn(placed, input->theirs ? input->theirs.get() : nothing, output->write.get(), *argv);
+  const int in = input->theirs ? input->theirs.get() : nothing;
+  const auto pid = spawn(placed, in, logs_only ? STDERR_FILENO : output->write.get(), *argv);
   if (!pid) return failure(to_string(pid.error()), pid.error().code);
-  unblock(output->read);
+  if (output->read) unblock(output->read);
   return Command(std::move(task), *pid, std::move(input->ours), std::move(output->read));
 }
 
@@ -88,18 +89,19 @@ void Command::feed() {
   if (count >= 0 && !unwritten().empty()) return;
   input_.reset();  // also when the command closed its side: not to read its input is its own affair
   task_.payload = {};
+  task_.input.reset();
   fed_ = 0;
 }
 
-Result<void> Command::collect() {
-  const auto more = read_once();
+Result<void> Command::collect(const Take& take) {
+  const auto more = read_once(take);
   return more ? Result<void>{} : std::unexpected(more.error());
 }
 
-Result<void> Command::drain() {
+Result<void> Command::drain(const Take& take) {
   // The bound is for a descriptor that was handed to a process outside: it could go on writing.
   for (int reads = 0; stdout_ && reads < 1024; ++reads) {
-    const auto more = read_once();
+    const auto more = read_once(take);
     if (!more) return std::unexpected(more.error());
     if (!*more) break;
   }
@@ -107,13 +109,13 @@ Result<void> Command::drain() {
   return {};
 }
 
-Result<bool> Command::read_once() {
+Result<bool> Command::read_once(const Take& take) {
   char buffer[65536];  // what a pipe holds
   const ssize_t count = ::read(stdout_.get(), buffer, sizeof buffer);
   if (count < 0 && may_work_later(errno)) return false;
   if (count <= 0) return stdout_.reset(), false;
   if (dropping_) return true;
-  if (auto taken = output_.append({buffer, static_cast<std::size_t>(count)}); !taken) {
+  if (auto taken = take({buffer, static_cast<std::size_t>(count)}); !taken) {
     dropping_ = true;
     return std::unexpected(taken.error());
   }

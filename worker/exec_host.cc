@@ -20,6 +20,7 @@
 #include "worker/command.h"
 #include "worker/descendants.h"
 #include "worker/fd.h"
+#include "worker/spoken_output.h"
 #include "worker/supervisor_link.h"
 #include "worker/verdict.h"
 
@@ -47,12 +48,14 @@ class ExecHost {
   enum class Stage { idle, running, stopping, killing, settling };
 
   void turn();
+  Result<void> take(std::string_view printed);
   void collect();
   void on_signals();
   void reap();
   void read_messages();
   void on_line(ToAgentLine line);
   void on(TaskMessage task);
+  Result<void> begin(TaskMessage task);
   void on(const Cancel& cancel);
   void on(const Preempt& preempt);
   void on(const Shutdown& shutdown);
@@ -88,7 +91,8 @@ class ExecHost {
   std::optional<TimePoint> deadline_;  // of the stage
   std::optional<TimePoint> show_at_;   // what was printed
   std::optional<Command> command_;
-  Ended ended_;  // filled in as things become known
+  std::optional<SpokenOutput> spoken_;  // absent: what the command prints is its result, or log
+  Ended ended_;                         // filled in as things become known
   bool leaving_ = false;
   bool supervisor_gone_ = false;
   std::optional<int> exit_status_;
@@ -118,8 +122,14 @@ void ExecHost::turn() {
   show_output();
 }
 
+Result<void> ExecHost::take(std::string_view printed) {
+  if (!spoken_) return command_->output().append(printed);
+  spoken_->take(printed);
+  return {};
+}
+
 void ExecHost::collect() {
-  const auto collected = command_->collect();
+  const auto collected = command_->collect([this](std::string_view printed) { return take(printed); });
   if (!show_at_ && command_->output().is_hidden()) show_at_ = steady_clock::now() + show_after;
   if (collected) return;
   ended_.output_trouble = collected.error().message;
@@ -177,10 +187,28 @@ void ExecHost::on(TaskMessage task) {
     return send(Failed{.task_id = task.task_id, .error = "busy", .reason = FailReason::protocol_error});
   }
   ended_ = Ended{.task_id = task.task_id};
-  auto started = Command::start(std::move(task), launch_, nothing_.get());
-  if (!started) return send(not_started(ended_.task_id, started.error()));
+  if (const auto began = begin(std::move(task)); !began) {
+    spoken_.reset();
+    send(not_started(ended_.task_id, began.error()));
+  }
+}
+
+Result<void> ExecHost::begin(TaskMessage task) {
+  if (!task.output.empty()) {
+    auto order = read_output_order(task.output);
+    if (!order) return std::unexpected(order.error());
+    ended_.printed = order->is_log ? Printed::log : Printed::words;
+    if (!order->is_log) {
+      spoken_.emplace(std::move(*order), task.result_limit, [this](std::string progress) {
+        send(Progress{.task_id = ended_.task_id, .message = std::move(progress)});
+      });
+    }
+  }
+  auto started = Command::start(std::move(task), launch_, nothing_.get(), ended_.printed == Printed::log);
+  if (!started) return std::unexpected(started.error());
   command_.emplace(std::move(*started));
   stage_ = Stage::running;
+  return {};
 }
 
 void ExecHost::on(const Cancel& cancel) {
@@ -254,9 +282,16 @@ void ExecHost::sweep_and_finish() {
 }
 
 void ExecHost::finish() {
-  if (const auto drained = command_->drain(); !drained) ended_.output_trouble = drained.error().message;
+  const auto drained = command_->drain([this](std::string_view printed) { return take(printed); });
+  if (!drained) ended_.output_trouble = drained.error().message;
+  if (spoken_) {
+    spoken_->end();
+    ended_.word = spoken_->last_word();
+    ended_.note = spoken_->note();
+  }
   const auto answer = verdict(ended_, command_->output());
   command_.reset();
+  spoken_.reset();
   stage_ = Stage::idle;
   deadline_.reset();
   show_at_.reset();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "protocol/json_text.h"
 #include "protocol/utf8.h"
@@ -65,6 +66,12 @@ Result<Output::Delivery> Output::deliver() {
   }
   delivered_ = true;
   return Delivery{{}, total_.count};
+}
+
+Result<Output::Delivery> Output::deliver_json(JsonText value) {
+  if (size_of(value) <= inline_limit_) return Delivery{std::move(value), 0};
+  if (auto taken = append(value); !taken) return std::unexpected(taken.error());
+  return deliver();
 }
 
 Result<void> Output::spill() {

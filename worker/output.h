@@ -35,6 +35,8 @@ class Output {
     std::int64_t file_bytes = 0;  // else their number in the file
   };
   Result<Delivery> deliver();
+  /// In the place of what was printed; the bytes in the file are the JSON text.
+  Result<Delivery> deliver_json(JsonText value);
 
  private:
   Result<void> spill();

@@ -40,11 +40,36 @@ Failed no_result(const std::string& trouble) {
   return Failed{.error = trouble, .retryable = false, .reason = FailReason::agent_error};
 }
 
-FromAgent by_its_exit(int status, Output& output) {
-  auto delivery = output.deliver();
+bool says(const Ended& ended, OutputRule::Says what) { return ended.word && ended.word->says == what; }
+
+Result<Output::Delivery> deliver(const Ended& ended, Output& output) {
+  if (ended.printed == Printed::result) return output.deliver();
+  if (!says(ended, OutputRule::Says::result)) return Output::Delivery{};
+  if (!ended.word->is_text) return output.deliver_json(ended.word->text);
+  if (auto taken = output.append(ended.word->text); !taken) return std::unexpected(taken.error());
+  return output.deliver();
+}
+
+/// Programs that talk to a model end with 0 when it did not answer, too.
+bool lacks_answer(const Ended& ended) {
+  return ended.printed == Printed::words && !says(ended, OutputRule::Says::result);
+}
+
+Failed without_answer(const Ended& ended) {
+  const bool told = says(ended, OutputRule::Says::error);
+  return Failed{.error = told ? ended.word->text : "ended without an answer" + ended.note,
+                .reason = FailReason::agent_error};
+}
+
+FromAgent by_its_exit(const Ended& ended, Output& output) {
+  auto delivery = deliver(ended, output);
   if (!delivery) return no_result(delivery.error().message);
-  if (succeeded(status)) return Complete{.result = delivery->result, .file_bytes = delivery->file_bytes};
-  Failed failed = how_it_ended(status);
+  if (succeeded(ended.status)) {
+    if (lacks_answer(ended)) return without_answer(ended);
+    return Complete{.result = delivery->result, .file_bytes = delivery->file_bytes};
+  }
+  Failed failed = how_it_ended(ended.status);
+  if (says(ended, OutputRule::Says::error)) failed.error += ": " + ended.word->text;
   failed.result = delivery->result;
   failed.file_bytes = delivery->file_bytes;
   return failed;
@@ -53,9 +78,10 @@ FromAgent by_its_exit(int status, Output& output) {
 std::optional<FromAgent> judge(const Ended& ended, Output& output) {
   if (ended.stop == Stop::cancel) return cancelled(ended.cancel_reason);
   if (!ended.output_trouble.empty()) return no_result(ended.output_trouble);
-  if (ended.stop == Stop::preempt && !succeeded(ended.status)) return Preempted{};
-  if (ended.stop == Stop::shutdown && !succeeded(ended.status)) return std::nullopt;
-  return by_its_exit(ended.status, output);
+  const bool is_done = succeeded(ended.status) && !lacks_answer(ended);
+  if (ended.stop == Stop::preempt && !is_done) return Preempted{};
+  if (ended.stop == Stop::shutdown && !is_done) return std::nullopt;
+  return by_its_exit(ended, output);
 }
 
 template <typename Message>

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "protocol/messages.h"
+#include "protocol/output_rules.h"
 #include "worker/output.h"
 
 namespace kurultai {
@@ -13,6 +14,9 @@ namespace kurultai {
 /// taken.
 enum class Stop { none, preempt, cancel, shutdown };
 
+/// What its stdout was: the result as it is, lines of which its last word counts, or log.
+enum class Printed { result, words, log };
+
 struct Ended {
   std::string task_id;
   int status = 0;  // of wait(2)
@@ -20,6 +24,9 @@ struct Ended {
   Stop stop = Stop::none;
   std::string cancel_reason{};
   std::string output_trouble{};  // why its stdout could not be taken; empty when it could
+  Printed printed = Printed::result;
+  std::optional<OutputWord> word{};  // the last; never progress
+  std::string note{};                // what its words lack
 };
 
 /// The answer for the supervisor. None for a command that a shutdown cut off: it was not the task's fault,

@@ -96,6 +96,10 @@ Result<FilledCommand> from_template(const AgentConfig& agent, const json& payloa
     if (!filled) return std::unexpected(filled.error());
     command.argv.push_back(std::move(*filled));
   }
+  if (agent.input == payload_input) return command;
+  auto input = fill(agent.input, payload);
+  if (!input) return std::unexpected(input.error());
+  command.input = std::move(*input);
   return command;
 }
 
@@ -103,7 +107,7 @@ bool has_fields(const AgentConfig& agent) {
   for (const std::string& argument : agent.command) {
     if (argument.find_first_of("{}") != std::string::npos) return true;
   }
-  return false;
+  return agent.input != payload_input;
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct FilledCommand {
   std::vector<std::string> argv = {};
   std::string cwd = {};                    // of the command agent's payload; empty: the worker's own
   std::optional<Bytes> memory_limit = {};  // likewise; absent: the agent's
+  std::optional<std::string> input = {};   // absent: the payload
 };
 
 /// Texts go in as they are, numbers and true/false as JSON writes them, lists and objects as JSON text.

@@ -159,7 +159,7 @@ agents:
   CHECK(agent.env_pass == std::vector<std::string>{"PATH", "*"});
   CHECK(agent.cwd == "/tmp");
   CHECK(agent.user == "1000");
-  CHECK(agent.output == OutputKind::json);
+  CHECK(agent.output.kind == OutputKind::json);
   CHECK(agent.on_child_oom == OnChildOom::warn);
   CHECK(agent.on_open == OnOpen::hold);
   CHECK(agent.on_leak == OnLeak::recycle);
@@ -347,7 +347,8 @@ TEST_CASE("wrong settings of an agent are refused with its name") {
       {good + "    env_pass: PATH\n", "f:4:15: agents.a.env_pass: expected a list, found one word"},
       {good + "    user: a b\n", "f:4:11: agents.a.user: 'a b' is no user's name or number, nor auto"},
       {good + "    user: -x\n", "f:4:11: agents.a.user: '-x' is no user's name"},
-      {good + "    output: xml\n", "f:4:13: agents.a.output: expected text or json, found 'xml'"},
+      {good + "    output: xml\n",
+       "f:4:13: agents.a.output: expected text, json, jsonl or none, found 'xml'"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.settings);

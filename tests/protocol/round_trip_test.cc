@@ -75,6 +75,8 @@ TaskMessage Maker::task() {
   if (maybe()) return task;
   for (std::uint64_t i = 1 + below(4); i > 0; --i) task.argv.push_back(text());
   if (below(2) == 0) task.cwd = text();
+  if (maybe()) task.input = text();
+  if (maybe()) task.output = json();
   task.result_file = text();
   task.inline_limit = {amount()};
   task.result_limit = {amount()};
