@@ -28,6 +28,13 @@ WRONG = [
     ("a number for a truth", "agents: {a: {command: [x], preemptable: 1}}", "1:41"),
     ("text for a list", "agents: {a: {command: run this}}", "1:23"),
     ("an empty command", "agents: {a: {command: []}}", "1:23"),
+    ("an output that does not exist", "agents: {a: {protocol: exec, command: [x], output: xml}}", "1:52"),
+    ("jsonl without rules", "agents: {a: {protocol: exec, command: [x], output: jsonl}}", "1:52"),
+    ("rules without a result", "agents: {a: {protocol: exec, command: [x], output: {format: jsonl, rules: [{error: e}]}}}", "1:75"),
+    ("a rule of two meanings", "agents: {a: {protocol: exec, command: [x], output: {format: jsonl, rules: [{error: e, result: r}]}}}", "1:76"),
+    ("a rule of no meaning", "agents: {a: {protocol: exec, command: [x], output: {format: jsonl, rules: [{when: {a: 1}}]}}}", "1:76"),
+    ("progress that is joined", "agents: {a: {protocol: exec, command: [x], output: {format: jsonl, rules: [{result: r}, {progress: p, join: true}]}}}", "1:89"),
+    ("a condition on a list", "agents: {a: {protocol: exec, command: [x], output: {format: jsonl, rules: [{result: r, when: {a: []}}]}}}", "1:76"),
     ("a protocol that does not exist", "agents: {a: {protocol: soap, command: [x]}}", "1:24"),
     ("a size of no known unit", "memory: {budget: 5 parsecs}", "1:18"),
     ("a negative size", "memory: {budget: -1GiB}", "1:18"),
@@ -66,7 +73,7 @@ class Schema(unittest.TestCase):
         jsonschema.Draft202012Validator.check_schema(self.schema)
 
     def test_the_shipped_configurations_are_good_to_both(self):
-        for name in ("memory.yaml", "demo.yaml"):
+        for name in ("memory.yaml", "demo.yaml", *(f"recipes/{name}" for name in sorted(os.listdir(os.path.join(ROOT, "config", "recipes"))))):
             with self.subTest(name):
                 file = os.path.join(ROOT, "config", name)
                 with open(file, encoding="utf-8") as document:
