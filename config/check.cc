@@ -116,6 +116,7 @@ class Checker {
     check_agent_sizes(path, agent);
     check_streams(path, agent);
     if (sound({path, path + ".command"})) check_command(path, agent);
+    check_place(path, agent);
     const bool one_slot = agent.protocol != AgentProtocol::exec || agent.concurrency == 1;
     if (one_slot || !sound({path + ".protocol", path + ".concurrency"})) return;
     refuse({path + ".concurrency"}, "an exec agent runs one task at a time; leave it out or write 1");
@@ -126,6 +127,17 @@ class Checker {
     const bool maps = agent.output.kind == OutputKind::jsonl || agent.output.kind == OutputKind::none;
     if (maps && sound({path + ".output"})) refuse({path + ".output"}, "is for exec agents alone");
     if (agent.input != payload_input) refuse({path + ".stdin"}, "is for exec agents alone");
+  }
+
+  void check_place(const std::string& path, const AgentConfig& agent) {
+    if (!agent.home.empty() && agent.env.contains("HOME"))
+      refuse({path + ".home", path + ".env"}, "env sets HOME already; leave one of them out");
+    if (agent.tmp.is_private && agent.env.contains("TMPDIR"))
+      refuse({path + ".tmp", path + ".env"}, "env sets TMPDIR already; leave one of them out");
+    const bool all_writable = !agent.cwd.empty() && agent.cwd.find_first_not_of("/.") == std::string::npos &&
+                              agent.cwd.starts_with('/');
+    if (agent.sandbox.kind != SandboxKind::none && all_writable)
+      refuse({path + ".cwd"}, "a sandbox may write to its cwd, and this one is everything");
   }
 
   void check_agent_sizes(const std::string& path, const AgentConfig& agent) {

@@ -53,4 +53,8 @@ int most_workers(const Config& config, Bytes budget) {
       static_cast<int>(std::clamp<std::int64_t>(budget.count / smallest, 1, most)));
 }
 
+bool has_private_home(const AgentConfig& agent) { return agent.home == private_home; }
+
+bool has_place(const AgentConfig& agent) { return has_private_home(agent) || agent.tmp.is_private; }
+
 }  // namespace kurultai

@@ -38,6 +38,37 @@ struct AgentOutput {
   bool operator==(const AgentOutput&) const = default;
 };
 
+/// A variable of an agent's environment: its text, or the file that holds it (a secret).
+struct EnvValue {
+  EnvValue(std::string its_text = "") : text(std::move(its_text)) {}
+  EnvValue(const char* its_text) : text(its_text) {}
+  static EnvValue from_file(std::string path) {
+    EnvValue value;
+    value.file = std::move(path);
+    return value;
+  }
+  bool operator==(const EnvValue&) const = default;
+
+  std::string text;
+  std::string file;  // read at each start of a worker; empty: `text` counts
+};
+
+/// tmp: private | {private: true, size: 64MiB}
+struct TmpConfig {
+  bool is_private = false;
+  Bytes size = mebibytes(64);  // of one worker; of an exec agent's: of one task
+};
+
+enum class SandboxKind { none, bubblewrap };
+
+/// sandbox: bubblewrap | {kind: bubblewrap, network: true}
+struct SandboxConfig {
+  SandboxKind kind = SandboxKind::none;
+  bool network = false;
+};
+
+inline constexpr std::string_view private_home = "private";
+
 struct AgentConfig {
   std::string name;
   AgentProtocol protocol = AgentProtocol::jsonl;
@@ -58,13 +89,16 @@ struct AgentConfig {
   int max_memory_deaths = 3;  // where it grows
   int max_tasks = 0;          // a worker is recycled after so many; 0: never
   int max_preemptions = 10;
-  int concurrency = 1;                     // slots of one worker; exec agents have one
-  int max_workers = 0;                     // of this agent; 0: one of an mcp agent, else any number
-  std::map<std::string, std::string> env;  // added to the allow-list
-  std::vector<std::string> env_pass;       // names that pass besides; "*" passes all
-  std::string cwd;                         // empty: the supervisor's
-  std::string user;                        // empty: the supervisor's own; "auto"; or a name or uid
-  std::string input{payload_input};        // stdin, of an exec agent's command; else a text with {field}
+  int concurrency = 1;                  // slots of one worker; exec agents have one
+  int max_workers = 0;                  // of this agent; 0: one of an mcp agent, else any number
+  std::map<std::string, EnvValue> env;  // added to the allow-list
+  std::vector<std::string> env_pass;    // names that pass besides; "*" passes all
+  std::string cwd;                      // empty: the supervisor's
+  std::string user;                     // empty: the supervisor's own; "auto"; or a name or uid
+  std::string home;                     // empty: the user's; "private"; or an absolute path
+  TmpConfig tmp;
+  SandboxConfig sandbox;
+  std::string input{payload_input};  // stdin, of an exec agent's command; else a text with {field}
   AgentOutput output;
   OnChildOom on_child_oom = OnChildOom::fail;
   OnOpen on_open = OnOpen::reject;
@@ -176,6 +210,10 @@ Duration leak_interval_of(const MemoryConfig& memory);
 std::string_view to_string(AgentProtocol protocol);
 /// Whether kurultai-worker stays between supervisor and program: what it says may be believed.
 bool is_hosted(AgentProtocol protocol);
+
+bool has_private_home(const AgentConfig& agent);
+/// Whether its workers get a place of their own that is removed after them: a home, or what is temporary.
+bool has_place(const AgentConfig& agent);
 
 /// `max_workers`; 0: any number. The server of an mcp agent is shared by its tasks.
 int most_workers(const AgentConfig& agent);

@@ -55,12 +55,13 @@ ConfigChange compare(const Config& before, const Config& after);
 /// JSON Schema (draft 2020-12) of memory.yaml.
 std::string config_schema();
 /// The whole configuration in effect, defaults included, as JSON in the shape of memory.yaml. Agents are
-/// shown with the sizes that their workers really get. Feature flags are not in it: the file has none.
+/// shown with the sizes that their workers really get. Feature flags are not in it: the file has none. Values
+/// of `env` are hidden, as they are everywhere: they are where secrets are.
 std::string config_to_json(const Config& config);
-/// The same as YAML; it loads back to the same configuration.
+/// The same as YAML; it loads back to the same configuration, but for `env`.
 std::string config_to_yaml(const Config& config);
 /// What an agent's settings are where they differ from the default, in the same shape, without its program
-/// (`protocol`, `command`). Values of `env` are hidden: they are where secrets are.
+/// (`protocol`, `command`).
 std::string changed_settings(const AgentConfig& agent);
 
 }  // namespace kurultai

@@ -9,8 +9,6 @@
 #include "protocol/utf8.h"
 
 namespace kurultai {
-namespace {
-
 std::string_view kind_of(const YamlNode& node) {
   switch (node.kind) {
     case YamlNode::Kind::null:
@@ -28,6 +26,8 @@ std::string_view kind_of(const YamlNode& node) {
 std::string expected_but(std::string_view expected, std::string_view found) {
   return "expected " + std::string(expected) + ", found " + std::string(found);
 }
+
+namespace {
 
 template <typename Value>
 std::string out_of_range(const std::string& shown, Value min, Value max) {
@@ -276,36 +276,6 @@ Json Texts::schema() const {
   return schema;
 }
 
-std::optional<std::map<std::string, std::string>> Variables::read(const YamlNode& node,
-                                                                  const Refuse& refuse) const {
-  if (node.kind != YamlNode::Kind::map) {
-    refuse(node.at, expected_but("a map of variables such as {LANG: C}", kind_of(node)));
-    return std::nullopt;
-  }
-  const Text value{"a value, \"\" for none", any_text, ""};
-  std::map<std::string, std::string> all;
-  for (const YamlNode::Entry& entry : node.entries) {
-    const auto wrong = variable_name(entry.key);
-    if (wrong) refuse(entry.at, *wrong);
-    auto text = value.read(entry.value, refuse);
-    if (!wrong && text) all.emplace(entry.key, *std::move(text));
-  }
-  if (all.size() != node.entries.size()) return std::nullopt;
-  return all;
-}
-
-Json Variables::print(const std::map<std::string, std::string>& value) {
-  Json all = Json::object();
-  for (const auto& [name, text] : value) all[name] = text;
-  return all;
-}
-
-Json Variables::schema() {
-  return {{"type", "object"},
-          {"propertyNames", {{"pattern", variable_pattern}}},
-          {"additionalProperties", {{"type", {"string", "number", "boolean"}}}}};
-}
-
 namespace {
 
 /// As YAML's core schema has it: null, true, 5 and 0.7 mean themselves where they stand without quotes.
@@ -356,6 +326,12 @@ std::optional<std::string> account(std::string_view text) {
   const bool option = !text.empty() && text[0] == '-';
   if (!option && text.size() <= 64 && is_one_of(text, "_.-$")) return std::nullopt;
   return quoted(text) + " is no user's name or number, nor auto";
+}
+
+std::optional<std::string> home_directory(std::string_view text) {
+  if (text.empty() || text == private_home) return std::nullopt;
+  if (text[0] != '/') return quoted(text) + " is neither private nor a path that starts with /";
+  return any_text(text);
 }
 
 std::optional<std::string> cgroup_parent(std::string_view text) {

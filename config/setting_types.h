@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/config.h"
 #include "config/yaml_tree.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
@@ -27,6 +28,9 @@ using Refuse = std::function<void(Position at, const std::string& text)>;
 /// Text of a scalar; anything else is refused with `expected` ("a size such as 512MiB").
 std::optional<std::string_view> read_scalar(const YamlNode& node, std::string_view expected,
                                             const Refuse& refuse);
+
+std::string_view kind_of(const YamlNode& node);                               // a list, a map, …
+std::string expected_but(std::string_view expected, std::string_view found);  // the whole complaint
 
 struct WholeNumber {
   std::int64_t min;
@@ -151,10 +155,27 @@ struct Texts {
   Json schema() const;
 };
 
-/// Variables and their values; numbers and truth values are taken as they are written.
+/// Variables and their values, or {file: PATH} of what is a secret; numbers and truth values are taken as
+/// they are written. What is printed is for comparing: `hide_values` comes before anybody sees it.
 struct Variables {
-  std::optional<std::map<std::string, std::string>> read(const YamlNode& node, const Refuse& refuse) const;
-  static Json print(const std::map<std::string, std::string>& value);
+  static std::optional<std::map<std::string, EnvValue>> read(const YamlNode& node, const Refuse& refuse);
+  static Json print(const std::map<std::string, EnvValue>& value);
+  static Json schema();
+};
+/// In place of each value its being there; files keep their paths.
+void hide_values(Json& variables);
+
+/// private, or {private: true, size: 64MiB}; "": as every program's.
+struct PrivateTmp {
+  static std::optional<TmpConfig> read(const YamlNode& node, const Refuse& refuse);
+  static Json print(const TmpConfig& value);
+  static Json schema();
+};
+
+/// bubblewrap, or {kind: bubblewrap, network: true}; none.
+struct Sandbox {
+  static std::optional<SandboxConfig> read(const YamlNode& node, const Refuse& refuse);
+  static Json print(const SandboxConfig& value);
   static Json schema();
 };
 
@@ -171,6 +192,7 @@ std::optional<std::string> any_text(
 std::optional<std::string> variable_name(std::string_view text);
 std::optional<std::string> variable_name_or_all(std::string_view text);
 std::optional<std::string> account(std::string_view text);
+std::optional<std::string> home_directory(std::string_view text);
 std::optional<std::string> cgroup_parent(std::string_view text);
 std::optional<std::string> listen_address(std::string_view text);
 std::optional<std::string> times_of_day(std::string_view text);  // or none

@@ -238,8 +238,11 @@ void add_program(std::vector<Setting<AgentConfig>>& table) {
   add(table, "command",
       "The program and its arguments; of an exec agent they may hold {field} of the payload",
       Texts{{"a word", any_text, ""}, false}, field(&AgentConfig::command));
-  add(table, "env", "Variables that the agent gets besides the allowed ones", Variables{},
-      field(&AgentConfig::env));
+  add(table, "env",
+      "Variables that the agent gets besides the allowed ones; {file: PATH} for a secret, which is read when "
+      "a "
+      "worker starts",
+      Variables{}, field(&AgentConfig::env));
   add(table, "env_pass", "Names of the supervisor's variables that the agent gets too; \"*\" for all",
       Texts{{"a name", variable_name_or_all, "^(\\*|[A-Za-z_][A-Za-z0-9_]{0,254})$"}, true},
       field(&AgentConfig::env_pass));
@@ -248,6 +251,18 @@ void add_program(std::vector<Setting<AgentConfig>>& table) {
   add(table, "user", "The account it runs as; \"\": the supervisor's own; auto: one for each worker",
       Text{"a user's name or number", account, "^([A-Za-z0-9_.$][A-Za-z0-9_.$-]{0,63})?$"},
       field(&AgentConfig::user));
+  add(table, "home",
+      "HOME; \"\": of its user; private: an empty directory that is removed after the worker, or after the "
+      "task of an exec agent; or an absolute path",
+      Text{"private or a path", home_directory, "^(private|/.*)?$"}, field(&AgentConfig::home));
+  add(table, "tmp",
+      "private: what it writes to /tmp and TMPDIR is its own, at most `size` (64MiB), and removed "
+      "afterwards; \"\": as every program's",
+      PrivateTmp{}, field(&AgentConfig::tmp));
+  add(table, "sandbox",
+      "bubblewrap: it can write to cwd, its private home and /tmp only, sees no other processes, and has no "
+      "network unless `network` says so",
+      Sandbox{}, field(&AgentConfig::sandbox));
   add(table, "stdin",
       "What an exec agent's command reads; payload: the task's, as JSON; else this text, {field} of the "
       "payload filled in",

@@ -10,10 +10,14 @@
 namespace kurultai {
 namespace {
 
+/// Of `env`: they are where secrets are.
+enum class Values { hidden, told };
+
 /// With the sizes in effect: what an agent left out is what its workers get from elsewhere.
-Json agent_to_json(const AgentConfig& agent, const Config& config) {
+Json agent_to_json(const AgentConfig& agent, const Config& config, Values values) {
   Json shown = Json::object();
   for (const auto& setting : agent_settings()) shown[setting.path] = setting.print(agent);
+  if (values == Values::hidden) hide_values(shown["env"]);
   shown["memory_limit"] = Size::print(memory_limit_of(agent, config));
   shown["memory_warning"] = Size::print(memory_warning_of(agent, config));
   return shown;
@@ -36,11 +40,12 @@ Json::json_pointer pointer_of(std::string path) {
   return Json::json_pointer("/" + path);
 }
 
-Json to_json(const Config& config) {
+Json to_json(const Config& config, Values values) {
   Json shown = Json::object();
   for (const auto& setting : config_settings()) shown[pointer_of(setting.path)] = setting.print(config);
   shown["agents"] = Json::object();
-  for (const auto& [name, agent] : config.agents) shown["agents"][name] = agent_to_json(agent, config);
+  for (const auto& [name, agent] : config.agents)
+    shown["agents"][name] = agent_to_json(agent, config, values);
   shown["schedules"] = schedules_to_json(config);
   return shown;
 }
@@ -120,7 +125,8 @@ ConfigChange compare(const Config& before, const Config& after) {
     if (setting.print(before) == setting.print(after)) continue;
     (setting.applies == Applies::live ? change.live : change.needs_restart).push_back(setting.path);
   }
-  const Json old_agents = to_json(before)["agents"], new_agents = to_json(after)["agents"];
+  const Json old_agents = to_json(before, Values::told)["agents"],
+             new_agents = to_json(after, Values::told)["agents"];
   std::set<std::string> names;
   for (const auto& agent : before.agents) names.insert(agent.first);
   for (const auto& agent : after.agents) names.insert(agent.first);
@@ -140,17 +146,15 @@ std::string changed_settings(const AgentConfig& agent) {
     if (!is_program && setting.print(agent) != setting.print(usual))
       shown[setting.path] = setting.print(agent);
   }
-  if (shown.contains("env")) {
-    for (auto& [name, value] : shown["env"].items()) value = "(hidden)";
-  }
+  if (shown.contains("env")) hide_values(shown["env"]);
   return to_text(shown);
 }
 
-std::string config_to_json(const Config& config) { return to_text(to_json(config)); }
+std::string config_to_json(const Config& config) { return to_text(to_json(config, Values::hidden)); }
 
 std::string config_to_yaml(const Config& config) {
   std::string text;
-  map_to_yaml(to_json(config), "", text);
+  map_to_yaml(to_json(config, Values::hidden), "", text);
   return text;
 }
 

@@ -121,6 +121,8 @@ class Dispatcher : public WorkerListener {
   void kill_workers() { pool_.kill_all(); }
   /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
   void keep_footprints(const std::string& path);
+  /// Homes and tmps that an earlier supervisor of this state directory has left.
+  void remove_old_places() { pool_.remove_old_places(); }
   /// Tasks are kept in `journal`, and those that were in it go on: what waited waits, what ran runs again, or
   /// fails where it may run once only. To be called before the loop runs.
   void keep_tasks(Journal& journal, std::vector<Task> known);

@@ -16,6 +16,7 @@
 #include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/group_tree.h"
 #include "supervisor/memory/sweep.h"
+#include "supervisor/store/remove_tree.h"
 
 namespace kurultai {
 namespace {
@@ -25,6 +26,9 @@ constexpr char done_word = 'd';
 // Together below the 3 s after which a supervisor's workers have to be gone.
 constexpr std::chrono::milliseconds group_patience{1800};
 constexpr std::chrono::milliseconds sweep_patience{800};
+constexpr std::chrono::milliseconds places_patience{
+    150};  // for each of two; at a proper end, with nothing to kill:
+constexpr std::chrono::milliseconds places_patience_at_end{1000};
 
 void complain(const Error& error) { std::fprintf(stderr, "kurultai-guard: %s\n", error.message.c_str()); }
 
@@ -81,6 +85,8 @@ void clear_up(const GuardianTask& task, const std::vector<InstancePaths>& groups
   if (!done)
     if (auto swept = sweep_marked(task.groups.proc_root, task.groups.instance, sweep_patience); !swept)
       complain(swept.error());
+  for (const std::string& places : task.places)
+    if (!places.empty()) remove_tree(places, done ? places_patience_at_end : places_patience);
   if (!task.remove_dir.empty()) remove_directory(task.remove_dir);
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "protocol/error.h"
 #include "supervisor/memory/controller.h"
@@ -19,6 +20,9 @@ struct GuardianTask {
   /// guardian has cleared up: a new supervisor of the same instance that finds it held tries again for 4 s.
   /// Without it the new one's groups could be cleared by the old one's guardian.
   int lock_fd = -1;
+  /// Of workers' homes and tmps, removed with all that is in them, as far as that goes quickly: the next
+  /// supervisor removes the rest. Absolute; empty ones are passed over.
+  std::vector<std::string> places = {};
 };
 
 /// The supervisor's side. Destroying it says `done`: only a death without destructors is a death without a

@@ -27,6 +27,8 @@
 #include "supervisor/state_directory.h"
 #include "supervisor/store/sqlite_journal.h"
 #include "supervisor/version.h"
+#include "supervisor/workers/ask_launcher.h"
+#include "supervisor/workers/places.h"
 
 extern char** environ;
 
@@ -58,6 +60,11 @@ ConfigResult<Config> read_config(const Options& options) {
   return config;
 }
 
+std::string absolute(const std::string& path) {
+  std::error_code error;
+  return path.empty() ? path : std::filesystem::absolute(path, error).lexically_normal().string();
+}
+
 std::string own_directory() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
@@ -67,6 +74,15 @@ std::vector<std::string> own_environment() {
   std::vector<std::string> entries;
   for (char** entry = environ; *entry != nullptr; ++entry) entries.emplace_back(*entry);
   return entries;
+}
+
+/// Of homes and tmps: where the agents of other users can get to, too.
+PlaceSettings places_of(const StateDirectory& state) {
+  PlaceSettings places;
+  places.own = absolute(state.path) + "/places";
+  if (::geteuid() == 0) places.shared = shared_places(state.instance);
+  places.start = std::to_string(std::chrono::system_clock::now().time_since_epoch().count());
+  return places;
 }
 
 /// What the supervisor itself may use of the budget; the workers' parent group gets the rest.
@@ -111,9 +127,10 @@ class Supervisor {
  public:
   Supervisor(uv::Loop& loop, const Options& options, std::shared_ptr<const Config> config,
              const StateDirectory& state, const Token& token, Controller& controller, Guardian& guardian,
-             Bytes machine)
+             Bytes machine, PlaceSettings places)
       : options_(options),
         state_(state),
+        places_(std::move(places)),
         loop_(loop),
         config_(std::move(config)),
         controller_(controller),
@@ -156,6 +173,7 @@ class Supervisor {
     if (auto started = start_recording(); !started) return started;
     if (auto started = gateway_.start(); !started) return started;
     backstop_.set(budget_ - reserve());
+    dispatcher_.remove_old_places();
     monitor_.start();
     keep_an_eye_on_health();
     go_on_with(std::move(known));
@@ -203,6 +221,9 @@ class Supervisor {
     settings.environment = own_environment();
     settings.nice = usual_nice_;
     settings.payloads = state.payloads;
+    settings.state = absolute(state.path);
+    settings.socket = absolute(options_.socket);
+    settings.places = places_;
     settings.max_line = static_cast<std::size_t>(config_->ipc.max_line.count);
     // Of systemd's range for dynamic users (61184…65519), a block of 64 by the instance's name.
     settings.first_uid = 61184 + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % 67) * 64;
@@ -341,6 +362,7 @@ class Supervisor {
 
   const Options& options_;
   const StateDirectory& state_;
+  const PlaceSettings places_;
   const std::optional<int> usual_nice_ = come_first();
   uv::Loop& loop_;
   std::shared_ptr<const Config> config_;
@@ -398,6 +420,15 @@ Result<void> make_socket_directory(const std::string& socket) {
   return {};
 }
 
+TmpRight find_tmp(const Config& config) {
+  const TmpAnswer answer = ask_for_tmp(own_directory() + "/kurultai-worker");
+  const bool is_wanted =
+      std::ranges::any_of(config.agents, [](const auto& entry) { return entry.second.tmp.is_private; });
+  if (is_wanted && answer.right == TmpRight::directory)
+    log_warning("tmp: private is looked at once a second, and can be full for so long: " + answer.why);
+  return answer.right;
+}
+
 int supervise(const Options& options, Config config) {
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(077);
@@ -411,21 +442,25 @@ int supervise(const Options& options, Config config) {
   ControllerOptions groups;
   groups.instance = state->instance;
   groups.cgroup_parent = config.memory.cgroup_parent;
+  PlaceSettings places = places_of(*state);
   // Forked while this process is small, has one thread and sits in the group it was started in.
-  auto guardian = start_guardian({groups, options.is_private ? options.state_dir : "", state->lock_fd});
+  auto guardian = start_guardian(
+      {groups, options.is_private ? options.state_dir : "", state->lock_fd, {places.own, places.shared}});
   if (!guardian) return complain(guardian.error().message, status_failed);
   const Bytes machine = machine_memory(groups).value_or(gibibytes(1));
   groups.companions = {guardian->pid()};
   const auto controller = choose_controller(groups);
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
+  // `kurultai run` has no agents of its own, and is to start at once.
+  if (!options.is_private) places.tmp = find_tmp(config);
   uv::Loop loop;
   if (const auto& made = loop.is_open(); !made) return complain(made.error().message, status_failed);
   Result<void> ended;
   std::string last_line;
   {
     Supervisor supervisor(loop, options, std::make_shared<const Config>(std::move(config)), *state, *token,
-                          *controller, *guardian, machine);
+                          *controller, *guardian, machine, std::move(places));
     ended = supervisor.run();
     if (ended) last_line = supervisor.last_line();
   }

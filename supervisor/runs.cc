@@ -42,6 +42,8 @@ std::string as_streamed(const JsonText& result) {
   return result.starts_with('"') ? nlohmann::json::parse(result).get<std::string>() : result;
 }
 
+std::string file_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 std::string caps_tried(const Task& task) {
   std::string caps;
   for (const MemoryDeath& death : task.memory_deaths)
@@ -153,6 +155,7 @@ void Dispatcher::send(Run& run) {
     worker.reset_peak();
   }
   if (governs_edges()) grants_.busy();
+  if (run.agent->protocol == AgentProtocol::exec) pool_.begin_in_place(worker, file_name(result_file(task)));
   send_task(run);
   run.timer = std::make_unique<uv::Timer>(loop_, [this, id = task.id] { on_deadline(id); });
   const Duration stall = run.agent->stall_timeout;
@@ -465,6 +468,9 @@ void Dispatcher::end_run(Run& run, Outcome outcome) {
     // A command's own maximum (ru_maxrss) has pages that it shares with others and that its group was not
     // charged for.
     if (!controller_.slow()) task.peak = std::min(task.peak, worker->spec().memory_limit);
+    // Of a worker that is on its way out something may run on in it: it is removed with the worker.
+    if (run.agent->protocol == AgentProtocol::exec && worker->state() == Worker::State::serving)
+      pool_.end_in_place(*worker, file_name(result_file(task)));
     worker->resume_output();
     worker->free_slot(task.id, loop_.now());
     if (worker->tasks().empty()) {

@@ -65,6 +65,9 @@ Result<Command> Command::start(TaskMessage task, const Launch& launch, int nothi
   if (!output) return std::unexpected(output.error());
   Launch placed = launch;
   if (!task.cwd.empty()) placed.cwd = task.cwd;
+  // Named as its result, which no other run of it shares.
+  if (auto furnished = furnish(placed, task.result_file.substr(task.result_file.rfind('/') + 1)); !furnished)
+    return std::unexpected(furnished.error());
   const int in = input->theirs ? input->theirs.get() : nothing;
   const auto pid = spawn(placed, in, logs_only ? STDERR_FILENO : output->write.get(), *argv);
   if (!pid) return failure(to_string(pid.error()), pid.error().code);

@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "worker/fd.h"
+#include "worker/sandbox.h"
 
 namespace kurultai {
 namespace {
@@ -64,6 +65,19 @@ bool set_open_files(rlim_t wanted) {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
   limit.rlim_cur = std::min(wanted, limit.rlim_max);
   return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/// This program, for whoever is inside the sandbox; and SIGTERM is not for bwrap, which would end at once,
+/// but for what it runs.
+bool prepare_for_inside() {
+  const int own = ::open("/proc/self/exe", O_PATH);  // it may be the very number
+  if (own < 0) return false;
+  if (own != inside_fd) {
+    if (::dup2(own, inside_fd) < 0) return false;
+    ::close(own);
+  }
+  ::signal(SIGTERM, SIG_IGN);
+  return true;
 }
 
 /// What this program itself ignores and blocks. All others are as enter() left them, and a handler does not
@@ -144,7 +158,12 @@ bool bind_to_parent(pid_t parent, int signal) {
 
 Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
   set_oom_score_adj(launch.oom_score_adj);  // before the uid changes: the file belongs to root after it
+  const auto mount_tmp = [&launch](MountRight right) -> const char* {
+    return launch.tmp_mount && launch.tmp_mount->right == right ? enter_tmp(*launch.tmp_mount) : nullptr;
+  };
+  if (const char* failed = mount_tmp(MountRight::root)) return {"tmp", failed, errno};
   if (launch.identity && !set_identity(*launch.identity)) return {"setuid", nullptr, errno};
+  if (const char* failed = mount_tmp(MountRight::user_namespace)) return {"tmp", failed, errno};
   // With the rights of the one who is to work there.
   if (!launch.cwd.empty() && ::chdir(launch.cwd.c_str()) != 0) return {"cwd", launch.cwd.c_str(), errno};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return {"no_new_privs", nullptr, errno};
@@ -155,8 +174,26 @@ Mishap become(const Launch& launch, pid_t parent, char* const argv[]) {
     const rlimit limit{*launch.limit_data, *launch.limit_data};
     if (::setrlimit(RLIMIT_DATA, &limit) != 0) return {"limit-data", nullptr, errno};
   }
+  if (!launch.before.empty() && !prepare_for_inside()) return {"sandbox", nullptr, errno};
   ::execvp(argv[0], argv);
   return {"exec", argv[0], errno};
+}
+
+int become_inside(char* const argv[]) {
+  reset_signals();
+  ::close(inside_fd);
+  if (argv[0] == nullptr) return 0;
+  ::execvp(argv[0], argv);
+  const Mishap mishap{"exec", argv[0], errno};
+  return complain(to_string(mishap)), mishap.exit_status();
+}
+
+std::vector<char*> whole_command(const Launch& launch, const std::vector<char*>& argv) {
+  std::vector<char*> whole;
+  whole.reserve(launch.before.size() + argv.size());
+  for (const std::string& word : launch.before) whole.push_back(const_cast<char*>(word.c_str()));
+  whole.insert(whole.end(), argv.begin(), argv.end());
+  return whole;
 }
 
 int end_like(int status) {
@@ -171,12 +208,13 @@ int end_like(int status) {
 std::expected<pid_t, Mishap> spawn(const Launch& launch, int in, int out, const std::vector<char*>& argv) {
   // execvp keeps a path and, for a script without `#!`, a copy of argv on the stack. Small enough for the
   // heap: from 128 KiB on it would be mapped and unmapped for each command.
-  const std::size_t size = std::size_t{64} * 1024 + argv.size() * sizeof(char*);
+  const std::vector<char*> whole = whole_command(launch, argv);
+  const std::size_t size = std::size_t{64} * 1024 + whole.size() * sizeof(char*);
   const std::unique_ptr<char[]> stack(new char[size]);
   char* const top = stack.get() + (size & ~std::size_t{15});
-  Child child{launch, ::getpid(), in, out, argv.data(), {}};
+  Child child{launch, ::getpid(), in, out, whole.data(), {}};
   const pid_t pid = ::clone(run_child, top, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
-  if (pid < 0) return std::unexpected(Mishap{"start", argv[0], errno});
+  if (pid < 0) return std::unexpected(Mishap{"start", whole[0], errno});
   if (child.mishap.step == nullptr) return pid;
   // waitpid reports exactly this child, so the caller never sees it.
   while (::waitpid(pid, nullptr, __WALL) < 0 && errno == EINTR) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocol/error.h"
+#include "worker/place.h"
 
 namespace kurultai {
 
@@ -35,6 +36,10 @@ struct Launch {
       open_files;  // soft limit only, as systemd does: select() breaks above 1024 descriptors
   std::optional<Identity> identity;  // with it the supplementary groups are dropped too
   std::string cwd;
+  PlacePlan place;
+  // Of furnish(): what it is mounted with, and the words that come before the command.
+  std::optional<TmpMount> tmp_mount;
+  std::vector<std::string> before;
 };
 
 /// Which step failed on what. Plain pointers into the caller's strings: it is filled in where nothing may be
@@ -65,8 +70,16 @@ Result<void> leave_open(const std::string& directory);
 /// Asks for `signal` when `parent` ends; false when it has ended already.
 bool bind_to_parent(pid_t parent, int signal);
 
+/// For the command inside a sandbox: the signals that `become` kept from bwrap act again. Returns only when
+/// there is no command (0), or on failure.
+int become_inside(char* const argv[]);
+
 /// Replaces this process by the command. Returns only on failure. Ends the process when `parent` is gone.
+/// `argv` has `launch.before` in it already.
 Mishap become(const Launch& launch, pid_t parent, char* const argv[]);
+
+/// `launch.before`, and the command; pointers into both, null at the end.
+std::vector<char*> whole_command(const Launch& launch, const std::vector<char*>& argv);
 
 /// For who ends as its command did: dies of the same signal, else returns the exit status. `status` is of
 /// wait(2).

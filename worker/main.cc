@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -14,6 +15,8 @@
 #include "worker/hold.h"
 #include "worker/launch.h"
 #include "worker/mcp_host.h"
+#include "worker/place.h"
+#include "worker/secrets.h"
 
 namespace kurultai {
 namespace {
@@ -21,15 +24,18 @@ namespace {
 constexpr std::string_view usage =
     "usage: kurultai-worker [--join FILE]... [--limit-data BYTES] [--oom-score-adj N] [--nice N] "
     "[--uid N --gid N] [--cwd DIR] "
-    "[--parent PID] [--nofile N] [--payloads DIR] [--become | --hold | --exec-host | --mcp-host] -- CMD "
-    "[ARG...]";
+    "[--parent PID] [--nofile N] [--payloads DIR] [--secret NAME=FILE]... [--place DIR] [--home private] "
+    "[--tmp BYTES] [--tmp-by root|userns] [--sandbox none|network] [--hide DIR]... [--mask FILE] "
+    "[--show-payloads DIR] [--become | --hold | --exec-host | --mcp-host | --inside | --try-tmp | "
+    "--try-sandbox] -- CMD [ARG...]";
 
-enum class Mode { become, hold, exec_host, mcp_host };
+enum class Mode { become, hold, exec_host, mcp_host, inside, try_tmp, try_sandbox };
 
 struct Options {
   Mode mode = Mode::become;
   std::vector<std::string> join;
   std::string payloads;
+  std::vector<std::string> secrets;
   Launch launch;
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
@@ -53,6 +59,9 @@ bool set_mode(std::string_view name, Options& options) {
   if (name == "--hold") return options.mode = Mode::hold, true;
   if (name == "--exec-host") return options.mode = Mode::exec_host, true;
   if (name == "--mcp-host") return options.mode = Mode::mcp_host, true;
+  if (name == "--inside") return options.mode = Mode::inside, true;
+  if (name == "--try-tmp") return options.mode = Mode::try_tmp, true;
+  if (name == "--try-sandbox") return options.mode = Mode::try_sandbox, true;
   return false;
 }
 
@@ -63,6 +72,21 @@ bool set_oom_score_adj(std::string_view value, Launch& launch) {
 }
 
 bool is_nice(int value) { return value >= -20 && value <= 19; }
+
+bool set_place(std::string_view name, std::string_view value, PlacePlan& place) {
+  if (name == "--place") return place.directory = value, value.starts_with('/');
+  if (name == "--home") return place.private_home = value == "private";
+  if (name == "--hide") return place.hidden.emplace_back(value), true;
+  if (name == "--mask") return place.masked = value, true;
+  if (name == "--show-payloads") return place.payloads = value, true;
+  if (name == "--tmp") return read_number(value, place.tmp.emplace().count) && place.tmp->count > 0;
+  if (name == "--tmp-by" && value == "root") return place.mount = MountRight::root, true;
+  if (name == "--tmp-by" && value == "userns") return place.mount = MountRight::user_namespace, true;
+  if (name != "--sandbox") return false;
+  place.sandbox = true;
+  place.network = value == "network";
+  return place.network || value == "none";
+}
 
 bool set_option(std::string_view name, const char* value, Options& options) {
   if (name == "--join") return options.join.emplace_back(value), true;
@@ -75,7 +99,8 @@ bool set_option(std::string_view name, const char* value, Options& options) {
   if (name == "--gid") return read_number(value, options.gid);
   if (name == "--nice") return read_number(value, options.launch.nice) && is_nice(*options.launch.nice);
   if (name == "--parent") return read_number(value, options.parent);
-  return false;
+  if (name == "--secret") return options.secrets.emplace_back(value), true;
+  return set_place(name, value, options.launch.place);
 }
 
 /// The first argument that is wrong, null when all are right.
@@ -90,14 +115,49 @@ const char* read_options(char** arguments, Options& options) {
   while (*arguments != nullptr) options.command.push_back(*arguments++);
   if (options.uid.has_value() != options.gid.has_value()) return "--uid";
   if (options.uid) options.launch.identity = {*options.uid, *options.gid};
-  if (options.command.empty() && options.mode != Mode::exec_host) return "--";
+  const bool needs_command =
+      options.mode == Mode::become || options.mode == Mode::hold || options.mode == Mode::mcp_host;
+  if (options.command.empty() && needs_command) return "--";
   options.command.push_back(nullptr);
   return nullptr;
 }
 
 int become_command(const Options& options) {
-  const Mishap mishap = become(options.launch, options.parent, options.command.data());
+  const auto whole = whole_command(options.launch, options.command);
+  const Mishap mishap = become(options.launch, options.parent, whole.data());
   return complain(to_string(mishap)), mishap.exit_status();
+}
+
+/// Secrets are read with the supervisor's rights, not with the agent's.
+Result<void> settle(Options& options) {
+  for (const std::string& secret : options.secrets)
+    if (auto set = set_from_file(secret); !set) return set;
+  Launch& launch = options.launch;
+  launch.place.xdg = unset_xdg();
+  // Each command of an exec host gets its own; this one is for the attempt.
+  if (options.mode != Mode::exec_host) {
+    if (auto furnished = furnish(launch, ""); !furnished) return furnished;
+    return launch.place.sandbox ? try_sandbox(launch) : Result<void>{};
+  }
+  if (!launch.place.sandbox) return {};
+  Launch bare = launch;
+  bare.place.private_home = false;
+  if (auto furnished = furnish(bare, ""); !furnished) return furnished;
+  return try_sandbox(bare);
+}
+
+/// What is to be had here, on stdout.
+int tell(const std::string& text) {
+  const std::string line = text + "\n";
+  return ::write(STDOUT_FILENO, line.data(), line.size()) == std::ssize(line) ? 0 : exit_launch_failed;
+}
+
+int try_sandbox_here() {
+  Launch launch;
+  launch.place.sandbox = true;
+  auto works = furnish(launch, "");
+  if (works) works = try_sandbox(launch);
+  return tell(works ? "works" : works.error().message);
 }
 
 int run(char** arguments) {
@@ -106,11 +166,17 @@ int run(char** arguments) {
     complain("option " + std::string(wrong) + " is wrong or lacks its value; " + std::string(usage));
     return exit_launch_failed;
   }
+  if (options.mode == Mode::inside) return become_inside(options.command.data());
+  if (options.mode == Mode::try_tmp) return tell(try_tmp());
+  if (options.mode == Mode::try_sandbox) return try_sandbox_here();
   if (const auto entered = enter(options.join, options.launch.nice); !entered) {
     return complain(entered.error().message), exit_launch_failed;
   }
   if (const auto opened = leave_open(options.payloads); !opened) {
     return complain(opened.error().message), exit_launch_failed;
+  }
+  if (const auto settled = settle(options); !settled) {
+    return complain(settled.error().message), exit_launch_failed;
   }
   switch (options.mode) {
     case Mode::become:
@@ -121,6 +187,10 @@ int run(char** arguments) {
       return host_commands(options.launch, options.parent);
     case Mode::mcp_host:
       return host_mcp_server(options.launch, options.parent, options.command);
+    case Mode::inside:
+    case Mode::try_tmp:
+    case Mode::try_sandbox:
+      break;
   }
   return exit_launch_failed;
 }

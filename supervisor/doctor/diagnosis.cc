@@ -156,6 +156,34 @@ Check programs(const MachineFacts& facts, const Config& config) {
           "install them, or name them with their whole path in command:"};
 }
 
+template <typename Wants>
+std::vector<std::string> agents_that(const Config& config, const Wants& wants) {
+  std::vector<std::string> found;
+  for (const auto& [name, agent] : config.agents)
+    if (wants(agent)) found.push_back(name);
+  return found;
+}
+
+Check private_tmp(const MachineFacts& facts, const Config& config) {
+  if (facts.tmp_trouble.empty()) return {"private tmp", CheckStatus::good, "mounted, with a hard limit", ""};
+  const std::string found = "cannot be mounted (" + facts.tmp_trouble + ")";
+  const auto wanted = agents_that(config, [](const AgentConfig& agent) { return agent.tmp.is_private; });
+  if (wanted.empty()) return {"private tmp", CheckStatus::good, found + "; no agent asks for it", ""};
+  return {"private tmp", CheckStatus::warning,
+          found + ": " + names(wanted) + " get a directory that is looked at once a second",
+          "start kurultaid as root, or allow user namespaces"};
+}
+
+Check sandbox(const MachineFacts& facts, const Config& config) {
+  if (facts.sandbox_trouble.empty()) return {"sandbox", CheckStatus::good, "bubblewrap works", ""};
+  const auto wanted = agents_that(
+      config, [](const AgentConfig& agent) { return agent.sandbox.kind == SandboxKind::bubblewrap; });
+  if (wanted.empty())
+    return {"sandbox", CheckStatus::good, facts.sandbox_trouble + "; no agent asks for it", ""};
+  return {"sandbox", CheckStatus::problem, names(wanted) + ": " + facts.sandbox_trouble,
+          "install bubblewrap, and allow user namespaces where kurultaid is not root"};
+}
+
 }  // namespace
 
 std::string_view to_string(CheckStatus status) {
@@ -171,10 +199,20 @@ std::string_view to_string(CheckStatus status) {
 }
 
 std::vector<Check> diagnose(const MachineFacts& facts, const Config& config) {
-  return {caps(facts),          budget(facts, config), swap(facts),
-          pressure(facts),      machine_oom(facts),    order_of_ends(facts),
-          promptness(facts),    users(facts, config),  open_files(facts, config),
-          state(facts, config), token(facts, config),  programs(facts, config)};
+  return {caps(facts),
+          budget(facts, config),
+          swap(facts),
+          pressure(facts),
+          machine_oom(facts),
+          order_of_ends(facts),
+          promptness(facts),
+          users(facts, config),
+          open_files(facts, config),
+          state(facts, config),
+          token(facts, config),
+          programs(facts, config),
+          private_tmp(facts, config),
+          sandbox(facts, config)};
 }
 
 CheckStatus worst(const std::vector<Check>& checks) {

@@ -19,6 +19,7 @@
 #include "supervisor/guardian.h"
 #include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/controller.h"
+#include "supervisor/workers/ask_launcher.h"
 
 namespace kurultai {
 
@@ -132,7 +133,7 @@ bool is_found(const AgentConfig& agent) {
     return is_program(fs::path(agent.cwd.empty() ? "." : agent.cwd) / program);
   const auto own = agent.env.find("PATH");
   const char* inherited = std::getenv("PATH");
-  std::string path = own != agent.env.end() ? own->second
+  std::string path = own != agent.env.end() ? own->second.text
                      : inherited != nullptr ? inherited
                                             : "/bin:/usr/bin";
   for (std::size_t begin = 0; begin <= path.size();) {
@@ -159,6 +160,10 @@ MachineFacts examine(const Config& config, const std::string& state_directory) {
   examine_state(state_directory, facts);
   examine_token(config, facts);
   examine_programs(config, facts);
+  std::error_code error;
+  const std::string launcher = fs::read_symlink("/proc/self/exe", error).parent_path() / "kurultai-worker";
+  facts.tmp_trouble = ask_for_tmp(launcher).why;
+  facts.sandbox_trouble = ask_for_sandbox(launcher);
   examine_memory(config, facts);
   return facts;
 }

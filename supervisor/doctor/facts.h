@@ -38,6 +38,9 @@ struct MachineFacts {
   bool token_is_open = false;                     // others can read it
 
   std::vector<MissingProgram> missing;
+
+  std::string tmp_trouble;      // why a private tmp cannot be mounted; empty: it can
+  std::string sandbox_trouble;  // why bubblewrap does not work; empty: it does
 };
 
 /// Finds them out. Makes groups of an instance of its own for the time it takes, moves this process into one

@@ -15,6 +15,8 @@ namespace {
 // agent before anything that is not Kurultai's.
 constexpr int agent_oom_score_adj = 500;
 
+constexpr std::string_view instance_variable = "KURULTAI_INSTANCE";
+
 constexpr std::array<std::string_view, 10> passed = {"PATH", "HOME", "USER",   "LOGNAME", "SHELL",
                                                      "TERM", "TZ",   "TMPDIR", "LANG",    "LANGUAGE"};
 
@@ -29,7 +31,9 @@ std::map<std::string, std::string> environment_of(const LaunchInput& input) {
   for (const std::string& entry : input.environment) {
     const std::size_t equals = entry.find('=');
     if (equals == std::string::npos) continue;
-    if (passes(std::string_view(entry).substr(0, equals), *input.agent)) {
+    const std::string_view name = std::string_view(entry).substr(0, equals);
+    const bool leads_home = has_private_home(*input.agent) && name.starts_with("XDG_");
+    if (passes(name, *input.agent) && !leads_home) {
       result[entry.substr(0, equals)] = entry.substr(equals + 1);
     }
   }
@@ -37,12 +41,37 @@ std::map<std::string, std::string> environment_of(const LaunchInput& input) {
     result["HOME"] = input.user->home.empty() ? "/" : input.user->home;
     for (const char* name : {"USER", "LOGNAME"}) result[name] = input.user->name;
   }
+  const std::string& home = input.agent->home;
+  if (!home.empty() && !has_private_home(*input.agent)) result["HOME"] = home;
   const auto heap = std::max<std::int64_t>(64, input.memory_limit.count / 4 * 3 / (1024 * 1024));
   result["NODE_OPTIONS"] = "--max-old-space-size=" + std::to_string(heap);
   result["WORKER_ID"] = input.worker_id;
-  for (const auto& [name, value] : input.agent->env) result[name] = value;
-  result["KURULTAI_INSTANCE"] = input.instance;  // by this mark the guardian finds what outlived its worker
+  for (const auto& [name, value] : input.agent->env)
+    if (value.file.empty()) result[name] = value.text;
+  result[std::string(instance_variable)] =
+      input.instance;  // by this mark the guardian finds what outlived its worker
   return result;
+}
+
+void add_place(const LaunchInput& input, std::vector<std::string>& argv) {
+  const AgentConfig& agent = *input.agent;
+  const bool sandboxed = agent.sandbox.kind == SandboxKind::bubblewrap;
+  for (const auto& [name, value] : agent.env) {
+    if (!value.file.empty() && name != instance_variable)
+      argv.insert(argv.end(), {"--secret", name + "=" + value.file});
+  }
+  if (has_place(agent)) argv.insert(argv.end(), {"--place", input.place});
+  if (has_private_home(agent)) argv.insert(argv.end(), {"--home", std::string(private_home)});
+  if (agent.tmp.is_private) argv.insert(argv.end(), {"--tmp", std::to_string(agent.tmp.size.count)});
+  const bool mounts = agent.tmp.is_private && !sandboxed && input.tmp != TmpRight::directory;
+  if (mounts) argv.insert(argv.end(), {"--tmp-by", input.tmp == TmpRight::root ? "root" : "userns"});
+  if (sandboxed) argv.insert(argv.end(), {"--sandbox", agent.sandbox.network ? "network" : "none"});
+  // Another user gets to none of them anyway, nor could bwrap, which runs as that user.
+  if (input.user) return;
+  if (sandboxed && !input.state.empty()) argv.insert(argv.end(), {"--hide", input.state});
+  if (sandboxed && !input.socket.empty()) argv.insert(argv.end(), {"--mask", input.socket});
+  if ((sandboxed || mounts) && !is_hosted(agent.protocol) && !input.payloads.empty())
+    argv.insert(argv.end(), {"--show-payloads", input.payloads});
 }
 
 }  // namespace
@@ -67,6 +96,7 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
   if (input.user && !hosted && !input.payloads.empty())
     argv.insert(argv.end(), {"--payloads", input.payloads});
   if (!agent.cwd.empty()) argv.insert(argv.end(), {"--cwd", agent.cwd});
+  add_place(input, argv);
   if (agent.protocol == AgentProtocol::exec) {
     argv.emplace_back("--exec-host");
   } else {

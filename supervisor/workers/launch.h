@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "supervisor/uv/process.h"
+#include "supervisor/workers/places.h"
 
 namespace kurultai {
 
@@ -31,12 +32,17 @@ struct LaunchInput {
   int supervisor_pid = 0;
   std::vector<std::string> environment;  // the supervisor's own
   std::string payloads;                  // directory of payloads that came as bytes
+  std::string place;                     // its own directory, for a private home or tmp
+  TmpRight tmp = TmpRight::directory;
+  std::string state;   // the supervisor's directory, which a sandbox hides; empty: none
+  std::string socket;  // the same of its socket
 };
 
 /// Agents get, of the supervisor's environment, what names places and languages (PATH HOME USER LOGNAME SHELL
 /// TERM TZ TMPDIR LANG LANGUAGE LC_*) and what `env_pass` names; then WORKER_ID, KURULTAI_INSTANCE,
 /// NODE_OPTIONS with a heap limit of three quarters of the cap (V8 needs the rest for code, stacks and
-/// buffers), and last `env`.
+/// buffers), and last `env`; what of it stands in files, HOME where it is private, the XDG directories in it
+/// and TMPDIR are set by the launcher.
 uv::SpawnOptions launch_options(const LaunchInput& input);
 
 /// Where an agent finds the payload `file`. One of another user cannot pass through the state directory: its

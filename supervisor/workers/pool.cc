@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 
 namespace kurultai {
 
@@ -34,6 +35,8 @@ Pool::Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, Worker
       controller_(controller),
       settings_(std::move(settings)),
       listener_(listener),
+      places_(loop, settings_.places,
+              [this](const std::string& id, Bytes holds, Bytes limit) { end_full(id, holds, limit); }),
       undertaker_(loop, [this] { graves_.clear(); }) {}
 
 Pool::~Pool() = default;
@@ -64,6 +67,10 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
     input.user = known->second;
   }
   input.payloads = settings_.payloads;
+  input.state = settings_.state;
+  input.socket = settings_.socket;
+  input.tmp = places_.tmp();
+  if (has_place(*agent)) input.place = places_.of_worker(id, input.user.has_value());
   auto group =
       controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});
   if (!group) return std::unexpected(group.error());
@@ -83,6 +90,7 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
     return std::unexpected(error);
   }
   if (agent->user == "auto") uids_[id] = input.user->uid;
+  if (agent->protocol != AgentProtocol::exec) watch_tmp(*workers_.back(), input.place);
   return workers_.back().get();
 }
 
@@ -93,6 +101,38 @@ std::optional<unsigned> Pool::free_uid() const {
       return uid;
   }
   return std::nullopt;
+}
+
+std::string Pool::place_of(const Worker& worker) const {
+  return places_.of_worker(worker.id(), worker.spec().uid.has_value());
+}
+
+/// Where a mount does not limit it.
+void Pool::watch_tmp(const Worker& worker, const std::string& place) {
+  const AgentConfig& agent = worker.agent();
+  const bool mounted = places_.tmp() != TmpRight::directory || agent.sandbox.kind == SandboxKind::bubblewrap;
+  if (agent.tmp.is_private && !mounted) places_.watch(place + "/tmp", worker.id(), agent.tmp.size);
+}
+
+void Pool::end_full(const std::string& worker_id, Bytes holds, Bytes limit) {
+  Worker* const worker = find(worker_id);
+  if (worker == nullptr) return;
+  const bool countless = holds.count == std::numeric_limits<std::int64_t>::max();
+  worker->kill_for(WorkerEnd::Cause::protocol_error,
+                   "its tmp holds " + (countless ? std::string("too many files") : to_string(holds)) +
+                       ", of " + to_string(limit) +
+                       " (tmp.size; looked at once a second, for nothing can be mounted here)");
+}
+
+void Pool::begin_in_place(const Worker& worker, const std::string& name) {
+  if (has_place(worker.agent())) watch_tmp(worker, place_of(worker) + "/" + name);
+}
+
+void Pool::end_in_place(const Worker& worker, const std::string& name) {
+  if (!has_place(worker.agent())) return;
+  const std::string place = place_of(worker) + "/" + name;
+  places_.forget(place + "/tmp");
+  places_.remove(place);
 }
 
 Worker* Pool::find(const std::string& id) {
@@ -178,6 +218,10 @@ void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
     restarts_[agent] += 1;
   }
   uids_.erase(worker.id());
+  if (has_place(worker.agent())) {
+    places_.forget_worker(worker.id());
+    places_.remove(place_of(worker));
+  }
   const auto found =
       std::ranges::find_if(workers_, [&](const auto& other) { return other.get() == &worker; });
   graves_.push_back(std::move(*found));

@@ -12,6 +12,7 @@
 #include "governance/placement.h"
 #include "governance/restart_budget.h"
 #include "supervisor/workers/launch.h"
+#include "supervisor/workers/places.h"
 #include "supervisor/workers/worker.h"
 
 namespace kurultai {
@@ -23,7 +24,10 @@ struct PoolSettings {
   std::size_t max_line = 0;
   std::optional<int> nice;  // of workers; absent: the supervisor's own
   std::string payloads;     // directory of payloads that came as bytes
-  unsigned first_uid = 0;   // of `user: auto`, and the 63 that follow
+  std::string state;        // the supervisor's directory
+  std::string socket;       // absolute
+  PlaceSettings places;
+  unsigned first_uid = 0;  // of `user: auto`, and the 63 that follow
 };
 
 /// Of an error in making a worker: no memory, no number, descriptor or process left, as many groups as
@@ -39,6 +43,13 @@ class Pool {
   /// process (may_pass), no uid left (ENOMEM), no such user.
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
                         std::optional<Bytes> edge);
+
+  /// Around one task of an exec agent, which may have a place of its own in its worker's; `name` is that of
+  /// its result's file.
+  void begin_in_place(const Worker& worker, const std::string& name);
+  void end_in_place(const Worker& worker, const std::string& name);
+  /// Removes places that an earlier supervisor of this state directory has left.
+  void remove_old_places() { places_.remove_old(); }
 
   /// The directory of payloads that came as bytes.
   const std::string& payloads() const { return settings_.payloads; }
@@ -77,11 +88,15 @@ class Pool {
  private:
   RestartBudget& budget(const std::string& agent);
   std::optional<unsigned> free_uid() const;
+  std::string place_of(const Worker& worker) const;
+  void watch_tmp(const Worker& worker, const std::string& place);
+  void end_full(const std::string& worker_id, Bytes holds, Bytes limit);
 
   uv::Loop& loop_;
   Controller& controller_;
   PoolSettings settings_;
   WorkerListener& listener_;
+  Places places_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<Worker>> graves_;
   uv::Timer undertaker_;

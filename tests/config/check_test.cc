@@ -97,3 +97,23 @@ TEST_CASE("fields in commands are checked in exec agents, and are plain text in 
   CHECK(errors_of("agents: {a: {protocol: exec, command: [sh, -c, \"awk {{print}} {file}\"]}}").empty());
   CHECK(errors_of("agents: {a: {protocol: jsonl, command: [sh, -c, \"{ awk\"]}}").empty());
 }
+
+TEST_CASE(
+    "what a working place sets is not set by env too, and a sandbox keeps something from being written") {
+  const auto error = [](const std::string& lines) {
+    return error_of("agents:\n  a: {command: [x], " + lines + "}\n");
+  };
+  CHECK(error("home: private, env: {HOME: /h}") ==
+        "f:2:27: agents.a.home: env sets HOME already; leave one of them out");
+  CHECK(error("home: /h, env: {HOME: {file: /f}}").find("HOME already") != std::string::npos);
+  CHECK(error("tmp: private, env: {TMPDIR: /h}") ==
+        "f:2:26: agents.a.tmp: env sets TMPDIR already; leave one of them out");
+  CHECK(error("sandbox: bubblewrap, cwd: //") ==
+        "f:2:47: agents.a.cwd: a sandbox may write to its cwd, and this one is everything");
+  CHECK(
+      errors_of(
+          "agents: {a: {command: [x], sandbox: bubblewrap, cwd: /srv, home: private, tmp: private, env: {A: "
+          "b}}}")
+          .empty());
+  CHECK(errors_of("agents: {a: {command: [x], cwd: /, env: {HOME: /h, TMPDIR: /t}}}").empty());
+}

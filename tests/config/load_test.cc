@@ -154,7 +154,7 @@ agents:
   CHECK(agent.max_preemptions == 0);
   CHECK(agent.concurrency == 1);
   CHECK(agent.env ==
-        std::map<std::string, std::string>{
+        std::map<std::string, EnvValue>{
             {"A", "x"}, {"B_1", "5"}, {"C", "1.50"}, {"D", "true"}, {"E", ""}, {"F", "no: yes"}});
   CHECK(agent.env_pass == std::vector<std::string>{"PATH", "*"});
   CHECK(agent.cwd == "/tmp");
@@ -198,12 +198,36 @@ TEST_CASE("an unknown key that is near to nothing is refused with the names ther
   CHECK(error_of("memory: {thresholds.kill: 0.9}").starts_with("f:1:10: unknown key 'thresholds.kill'"));
 }
 
+TEST_CASE("the working place of an agent, in short and in full") {
+  const auto agent = [](const std::string& lines) {
+    return config_of("agents: {a: {command: [x], " + lines + "}}").agents.at("a");
+  };
+  CHECK(agent("env: {A: x, B: {file: /run/b}}").env ==
+        std::map<std::string, EnvValue>{{"A", "x"}, {"B", EnvValue::from_file("/run/b")}});
+  CHECK(has_private_home(agent("home: private")));
+  CHECK_FALSE(has_private_home(agent("home: /home/a")));
+  CHECK(agent("home: /home/a").home == "/home/a");
+  CHECK(agent("tmp: private").tmp.is_private);
+  CHECK(agent("tmp: private").tmp.size == mebibytes(64));
+  CHECK_FALSE(agent("tmp: \"\"").tmp.is_private);
+  CHECK(agent("tmp: {size: 1GiB}").tmp.is_private);
+  CHECK(agent("tmp: {private: true, size: 1GiB}").tmp.size == gibibytes(1));
+  CHECK_FALSE(agent("tmp: {private: false, size: 1GiB}").tmp.is_private);
+  CHECK(agent("sandbox: none").sandbox.kind == SandboxKind::none);
+  CHECK(agent("sandbox: bubblewrap").sandbox.kind == SandboxKind::bubblewrap);
+  CHECK_FALSE(agent("sandbox: bubblewrap").sandbox.network);
+  CHECK(agent("sandbox: {kind: bubblewrap, network: true}").sandbox.network);
+  CHECK(agent("sandbox: {network: true}").sandbox.kind == SandboxKind::bubblewrap);
+  CHECK(has_place(agent("tmp: private")));
+  CHECK_FALSE(has_place(agent("home: /home/a, sandbox: bubblewrap")));
+}
+
 TEST_CASE("settings of later versions are unknown keys, not silence") {
   for (const std::string key : {"publishers", "alerts"}) {
     CAPTURE(key);
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
-  for (const std::string key : {"sandbox", "health", "home", "tmp"}) {
+  for (const std::string key : {"health"}) {
     CAPTURE(key);
     CHECK(error_of(agent_text("    command: [x]\n    " + key + ": x\n")).starts_with("f:4:5: unknown key"));
   }
@@ -343,6 +367,24 @@ TEST_CASE("wrong settings of an agent are refused with its name") {
       {good + "    env: {\"\": x}\n", "f:4:11: agents.a.env: '' is no name"},
       {good + "    env: {A: [x]}\n", "f:4:14: agents.a.env: expected a value, \"\" for none, found a list"},
       {good + "    env: {A: }\n", "f:4:11: agents.a.env: expected a value, \"\" for none, found nothing"},
+      {good + "    env: {A: {file: }}\n", "f:4:15: agents.a.env: expected a path, found nothing"},
+      {good + "    env: {A: {file: key}}\n",
+       "f:4:15: agents.a.env: file: expected a path that starts with /"},
+      {good + "    env: {A: {file: /k, x: y}}\n", "f:4:14: agents.a.env: expected a value, or {file: PATH}"},
+      {good + "    env: {A: {}}\n", "f:4:14: agents.a.env: expected a value, or {file: PATH}"},
+      {good + "    home: here\n",
+       "f:4:11: agents.a.home: 'here' is neither private nor a path that starts with /"},
+      {good + "    tmp: mine\n", "f:4:10: agents.a.tmp: expected private or , found 'mine'"},
+      {good + "    tmp: [private]\n", "f:4:10: agents.a.tmp: expected private"},
+      {good + "    tmp: {size: 1}\n", "f:4:17: agents.a.tmp: 1 is out of range: 64KiB to"},
+      {good + "    tmp: {private: 1}\n", "f:4:20: agents.a.tmp: expected true or false"},
+      {good + "    tmp: {sise: 1MiB}\n",
+       "f:4:11: agents.a.tmp: unknown key 'sise'; known here: private, size"},
+      {good + "    sandbox: docker\n",
+       "f:4:14: agents.a.sandbox: expected none or bubblewrap, found 'docker'"},
+      {good + "    sandbox: {net: true}\n",
+       "f:4:15: agents.a.sandbox: unknown key 'net'; known here: kind, network"},
+      {good + "    sandbox: {network: maybe}\n", "f:4:24: agents.a.sandbox: expected true or false"},
       {good + "    env_pass: [\"A*\"]\n", "f:4:16: agents.a.env_pass: 'A*' is no name"},
       {good + "    env_pass: PATH\n", "f:4:15: agents.a.env_pass: expected a list, found one word"},
       {good + "    user: a b\n", "f:4:11: agents.a.user: 'a b' is no user's name or number, nor auto"},

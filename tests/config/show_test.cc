@@ -25,8 +25,8 @@ workers: {memory_limit: 90MiB, idle_timeout: 90s}
 gateway: {listen: "[::1]:0", token_file: " a: #b 'c' \"d\" \\ \t\e\x7f ä 😀 "}
 agents:
   "null": {command: ["yes", "no", "5", "1e5", "0x1f", "~", "", "- a", "{{}}", "a, b]", "*x", "&y", "!z", "%", "@", "`"]}
-  "5": {command: [x], env: {NO: "null", YES: "12:30", LONG_TEXT: "two\nlines"}, env_pass: ["*"], user: "007"}
-  "-": {command: [x], memory_limit: 10485761, protocol: exec, output: json, on_child_oom: warn}
+  "5": {command: [x], home: private, tmp: {size: 5MiB}, sandbox: {network: true}, env_pass: ["*"], user: "007"}
+  "-": {command: [x], home: "/a b", sandbox: bubblewrap, tmp: private, memory_limit: 10485761, protocol: exec, output: json, on_child_oom: warn}
 )";
 
 }  // namespace
@@ -48,6 +48,20 @@ TEST_CASE("what is shown as YAML loads back to the same configuration") {
 TEST_CASE("what is shown as JSON loads back too, JSON being YAML") {
   const Config config = config_of(odd_text);
   CHECK(config_to_json(config_of(config_to_json(config))) == config_to_json(config));
+}
+
+TEST_CASE("values of env are shown nowhere, and a change of one is seen") {
+  const Config config = config_of("agents: {a: {command: [x], env: {KEY: sk-1, OTHER: {file: /run/key}}}}");
+  for (const std::string& shown :
+       {config_to_json(config), config_to_yaml(config), changed_settings(config.agents.at("a"))}) {
+    CAPTURE(shown);
+    CHECK(shown.find("sk-1") == std::string::npos);
+    CHECK(shown.find("KEY") != std::string::npos);
+    CHECK(shown.find("(hidden)") != std::string::npos);
+    CHECK(shown.find("/run/key") != std::string::npos);
+  }
+  const Config other = config_of("agents: {a: {command: [x], env: {KEY: sk-2, OTHER: {file: /run/key}}}}");
+  CHECK(compare(config, other).live == std::vector<std::string>{"agents.a"});
 }
 
 TEST_CASE("what is shown are the sizes in effect") {

@@ -54,6 +54,13 @@ TEST_CASE("on a machine that has all there is nothing to change") {
         "/var/lib/kurultai: 100GiB free, written for good in 1.3 ms");
 }
 
+TEST_CASE("what no agent asks for need not be had") {
+  MachineFacts machine = good_machine();
+  machine.tmp_trouble = machine.sandbox_trouble = "not permitted";
+  CHECK(worst(diagnose(machine, Config())) == CheckStatus::good);
+  CHECK(check_of(machine, Config(), "sandbox").finding == "not permitted; no agent asks for it");
+}
+
 TEST_CASE("each thing that is amiss is said with what to change") {
   struct Case {
     const char* check;
@@ -70,6 +77,18 @@ TEST_CASE("each thing that is amiss is said with what to change") {
                 [](MachineFacts& m, Config&) { m.panic_on_oom = 1; }},
            Case{"order of ends", CheckStatus::warning,
                 [](MachineFacts& m, Config&) { m.may_keep_oom_order = false; }},
+           Case{"private tmp", CheckStatus::warning,
+                [](MachineFacts& m, Config& config) {
+                  m.tmp_trouble = "unshare: Operation not permitted";
+                  config.agents["a"] = agent_of("auto");
+                  config.agents["a"].tmp.is_private = true;
+                }},
+           Case{"sandbox", CheckStatus::problem,
+                [](MachineFacts& m, Config& config) {
+                  m.sandbox_trouble = "sandbox: exec bwrap: No such file or directory";
+                  config.agents["a"] = agent_of("auto");
+                  config.agents["a"].sandbox.kind = SandboxKind::bubblewrap;
+                }},
            Case{"promptness", CheckStatus::warning,
                 [](MachineFacts& m, Config&) { m.may_come_first = false; }},
            Case{"agents' users", CheckStatus::warning,

@@ -39,7 +39,7 @@ bool has(const std::vector<std::string>& list, const std::string& entry) {
 
 TEST_CASE("an agent gets the allow-listed environment and what it is given, nothing else") {
   AgentConfig agent = agent_with({"run"});
-  agent.env = {{"TOKEN", "t"}, {"WORKER_ID", "mine"}};
+  agent.env = {{"TOKEN", "t"}, {"WORKER_ID", "mine"}, {"KEY", EnvValue::from_file("/k")}};
   agent.env_pass = {"EXTRA"};
   const auto environment = launch_options(input_for(agent)).environment;
   CHECK(has(environment, "PATH=/bin"));
@@ -51,6 +51,53 @@ TEST_CASE("an agent gets the allow-listed environment and what it is given, noth
   CHECK(has(environment, "KURULTAI_INSTANCE=0123abcd"));
   CHECK_FALSE(has(environment, "SECRET=x"));
   CHECK_FALSE(has(environment, "KURULTAI_INSTANCE=ffffffff"));
+}
+
+TEST_CASE("a working place is the launcher's to make: it gets the files of secrets, never what is in them") {
+  AgentConfig agent = agent_with({"run"}, AgentProtocol::jsonl);
+  agent.env = {{"PLAIN", "p"},
+               {"KEY", EnvValue::from_file("/run/key")},
+               {"KURULTAI_INSTANCE", EnvValue::from_file("/run/other")}};
+  agent.env_pass = {"*"};
+  agent.home = "private";
+  agent.tmp = {true, mebibytes(2)};
+  LaunchInput input = input_for(agent);
+  input.environment.emplace_back("XDG_CACHE_HOME=/root/.cache");
+  input.place = "/s/places/1/w7";
+  input.payloads = "/s/payloads";
+  input.state = "/s";
+  input.socket = "/run/k";
+  const auto words = [&] {
+    std::string text;
+    for (const std::string& word : launch_options(input).argv) text += word + " ";
+    return text;
+  };
+  const auto environment = launch_options(input).environment;
+  CHECK_FALSE(has(environment, "XDG_CACHE_HOME=/root/.cache"));
+  CHECK(has(environment, "KURULTAI_INSTANCE=0123abcd"));
+  CHECK(
+      words().find(" --secret KEY=/run/key --place /s/places/1/w7 --home private --tmp 2097152 --become ") !=
+      std::string::npos);
+  input.tmp = TmpRight::root;
+  CHECK(words().find(" --tmp 2097152 --tmp-by root --show-payloads /s/payloads --become ") !=
+        std::string::npos);
+  agent.sandbox = {SandboxKind::bubblewrap, false};
+  CHECK(words().find(" --tmp 2097152 --sandbox none --hide /s --mask /run/k --show-payloads /s/payloads ") !=
+        std::string::npos);
+  agent.sandbox.network = true;
+  input.user = User{7, 7, "", "/"};
+  CHECK(words().find(" --sandbox network --become ") != std::string::npos);
+}
+
+TEST_CASE("home may be a path, which env cannot have set too") {
+  AgentConfig agent = agent_with({"run"});
+  agent.home = "/home/a";
+  LaunchInput input = input_for(agent);
+  input.user = User{7, 7, "seven", "/home/seven"};
+  const auto options = launch_options(input);
+  CHECK(has(options.environment, "HOME=/home/a"));
+  CHECK_FALSE(has(options.argv, "--home"));
+  CHECK_FALSE(has(options.argv, "--place"));
 }
 
 TEST_CASE("env_pass with a star passes everything but the instance's mark") {

@@ -4,7 +4,7 @@
 
 build_packages=(g++ cmake ninja-build ccache lld pkg-config libuv1-dev nlohmann-json3-dev libspdlog-dev libyaml-cpp-dev
   doctest-dev node-llhttp libcli11-dev libcurl4-openssl-dev libsqlite3-dev libxxhash-dev prometheus-cpp-dev python3)
-test_packages=(python3 nodejs python3-jsonschema python3-yaml python3-prometheus-client)
+test_packages=(python3 nodejs python3-jsonschema python3-yaml python3-prometheus-client bubblewrap)
 unpacked_test_packages=(prometheus)
 browser_package=chromium-headless-shell # the dashboard's; unpacked too, with the libraries that are missing here
 sanitize_packages=(valgrind clang-19 libclang-rt-19-dev)
