@@ -117,6 +117,7 @@ class Checker {
     check_streams(path, agent);
     if (sound({path, path + ".command"})) check_command(path, agent);
     check_place(path, agent);
+    check_health(path, agent);
     const bool one_slot = agent.protocol != AgentProtocol::exec || agent.concurrency == 1;
     if (one_slot || !sound({path + ".protocol", path + ".concurrency"})) return;
     refuse({path + ".concurrency"}, "an exec agent runs one task at a time; leave it out or write 1");
@@ -138,6 +139,14 @@ class Checker {
                               agent.cwd.starts_with('/');
     if (agent.sandbox.kind != SandboxKind::none && all_writable)
       refuse({path + ".cwd"}, "a sandbox may write to its cwd, and this one is everything");
+  }
+
+  void check_health(const std::string& path, const AgentConfig& agent) {
+    if (agent.protocol != AgentProtocol::exec || agent.health.rule.strategy == HealthStrategy::passive)
+      return;
+    if (sound({path + ".protocol", path + ".health"}))
+      refuse({path + ".health"},
+             "an exec agent runs no process between its tasks; leave it out or write passive");
   }
 
   void check_agent_sizes(const std::string& path, const AgentConfig& agent) {

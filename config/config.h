@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "governance/circuit_breaker.h"
+#include "governance/health_checks.h"
 #include "governance/pressure.h"
 #include "governance/schedule.h"
 #include "governance/task_queue.h"
@@ -69,6 +70,13 @@ struct SandboxConfig {
 
 inline constexpr std::string_view private_home = "private";
 
+/// health: a strategy alone, or with what else it needs.
+struct HealthConfig {
+  HealthRule rule;
+  std::vector<std::string> command = {};  // argv of the strategy `command`; else empty
+  bool operator==(const HealthConfig&) const = default;
+};
+
 struct AgentConfig {
   std::string name;
   AgentProtocol protocol = AgentProtocol::jsonl;
@@ -104,6 +112,7 @@ struct AgentConfig {
   OnOpen on_open = OnOpen::reject;
   OnLeak on_leak = OnLeak::warn;
   int max_processes = 512;  // pids.max of the worker's group; 0: no limit
+  HealthConfig health;
 };
 
 /// memory.ladder: the steps before a kill; each may be left out.

@@ -52,6 +52,10 @@ struct ConfigChange {
 };
 ConfigChange compare(const Config& before, const Config& after);
 
+/// Whether a worker that was started with `before` cannot go on under `after`: only its checks of health can
+/// change while it lives.
+bool needs_new_workers(const AgentConfig& before, const AgentConfig& after);
+
 /// JSON Schema (draft 2020-12) of memory.yaml.
 std::string config_schema();
 /// The whole configuration in effect, defaults included, as JSON in the shape of memory.yaml. Agents are

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "config/health_setting.h"
 #include "config/output_setting.h"
 #include "config/setting_types.h"
 
@@ -339,12 +340,20 @@ void add_conduct(std::vector<Setting<AgentConfig>>& table) {
       WholeNumber{0, 1024}, field(&AgentConfig::max_workers));
 }
 
+void add_health(std::vector<Setting<AgentConfig>>& table) {
+  add(table, "health",
+      "How its warm workers are checked; passive: not at all; ping: with PING, while they have no task; or a "
+      "mapping, such as {strategy: command, command: [check.sh], interval: 30s, timeout: 5s, failures: 3}",
+      HealthSetting{}, field(&AgentConfig::health));
+}
+
 std::vector<Setting<AgentConfig>> make_agent_settings() {
   std::vector<Setting<AgentConfig>> table;
   add_program(table);
   add_caps(table);
   add_times(table);
   add_conduct(table);
+  add_health(table);
   return table;
 }
 

@@ -138,6 +138,12 @@ ConfigChange compare(const Config& before, const Config& after) {
   return change;
 }
 
+bool needs_new_workers(const AgentConfig& before, const AgentConfig& after) {
+  return std::ranges::any_of(agent_settings(), [&](const auto& setting) {
+    return setting.path != "health" && setting.print(before) != setting.print(after);
+  });
+}
+
 std::string changed_settings(const AgentConfig& agent) {
   const AgentConfig usual;
   Json shown = Json::object();

@@ -227,10 +227,6 @@ TEST_CASE("settings of later versions are unknown keys, not silence") {
     CAPTURE(key);
     CHECK(error_of(key + ": []").starts_with("f:1:1: unknown key '" + key + "'"));
   }
-  for (const std::string key : {"health"}) {
-    CAPTURE(key);
-    CHECK(error_of(agent_text("    command: [x]\n    " + key + ": x\n")).starts_with("f:4:5: unknown key"));
-  }
 }
 
 TEST_CASE("wrong values are refused where they stand, with what is expected") {
