@@ -92,6 +92,9 @@ Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Con
       queue_(config_->queue),
       governor_(config_->memory.thresholds),
       pool_(loop, controller, std::move(pool), *this),
+      checking_(
+          loop, pool_, [this](Worker& worker) { on_unhealthy(worker); },
+          [this] { return !governor_.pressure().is_over(Threshold::preempt); }),
       grants_(loop,
               [this] {
                 if (monitor_ != nullptr) monitor_->nudge();
@@ -101,6 +104,9 @@ Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Con
       housekeeping_timer_(loop, [this] { housekeeping(); }),
       drain_timer_(loop, [this] { check_drained(); }) {
   pool_.set_max_restarts_per_hour(config_->workers.max_restarts_per_hour);
+  checking_.on_quiet([this] {
+    if (is_draining()) check_drained();
+  });
   housekeeping();
 }
 
@@ -139,8 +145,7 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   // Warm workers run with the settings they were started with: those of changed agents make room for new
   // ones.
   for (const std::string& path : change.live) {
-    if (path.starts_with("agents.")) pool_.retire(path.substr(7));
-    if (path.starts_with("agents.")) tools_.erase(path.substr(7));
+    if (path.starts_with("agents.")) change_agent(path.substr(7), *before);
     if (path.starts_with("exec.")) pool_.retire(std::string(command_agent));
     if (path.starts_with("circuit_breakers")) {  // they begin anew under the new rules
       breakers_.clear();
@@ -155,6 +160,22 @@ void Dispatcher::configure(std::shared_ptr<const Config> config) {
   }
   housekeeping();
   pump();
+}
+
+void Dispatcher::change_agent(const std::string& name, const Config& before) {
+  const auto old = before.agents.find(name);
+  const auto now = config_->agents.find(name);
+  const bool stays = old != before.agents.end() && now != config_->agents.end() &&
+                     !needs_new_workers(old->second, now->second);
+  if (!stays) {
+    pool_.retire(name);
+    tools_.erase(name);
+  } else {
+    for (const auto& worker : pool_.workers()) {
+      const bool serves = worker->agent().name == name && worker->state() == Worker::State::serving;
+      if (serves) checking_.watch(*worker, now->second.health);
+    }
+  }
 }
 
 /// Where a submission of this priority would stand.

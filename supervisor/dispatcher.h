@@ -25,6 +25,7 @@
 #include "governance/task_queue.h"
 #include "governance/verdict.h"
 #include "governance/wait_estimate.h"
+#include "supervisor/checking.h"
 #include "supervisor/events.h"
 #include "supervisor/memory_curve.h"
 #include "supervisor/monitor.h"
@@ -118,7 +119,10 @@ class Dispatcher : public WorkerListener {
   /// Called once, when everybody who asked for the drain has been told.
   void on_drained(std::function<void()> callback) { on_drained_ = std::move(callback); }
   /// Ends all workers now, whatever their tasks still want to save. For a drain that is to take no longer.
-  void kill_workers() { pool_.kill_all(); }
+  void kill_workers() {
+    checking_.stop();
+    pool_.kill_all();
+  }
   /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
   void keep_footprints(const std::string& path);
   /// Homes and tmps that an earlier supervisor of this state directory has left.
@@ -167,6 +171,9 @@ class Dispatcher : public WorkerListener {
   bool waits_for_room() const { return waits_for_room_; }
   /// `workers.max`, or what auto is.
   int worker_limit() const { return most_workers(*config_, budget()); }
+  /// What is known of a worker: of one with a task that must make progress, by that; else by its checks.
+  WorkerHealth health_of(const Worker& worker) const;
+  const Checking& checking() const { return checking_; }
   /// Workers that stand still, and how far they are paged out.
   const std::vector<Suspended>& suspended() const { return suspended_; }
   AgentFigures figures(const std::string& agent) const;
@@ -309,6 +316,7 @@ class Dispatcher : public WorkerListener {
                                                    const AgentConfig& agent) const;
   void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
   std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
+  void change_agent(const std::string& name, const Config& before);
   Bytes limit_of(const Task& task) const;
   WantedWorker wanted_worker(const Task& task) const;
   Bytes largest_cap() const;
@@ -378,6 +386,7 @@ class Dispatcher : public WorkerListener {
   // runs.cc: the side of the workers
   void send_task(Run& run);
   void end_if_retired(Worker& worker);
+  void on_unhealthy(Worker& worker);
   void on_deadline(const std::string& task_id);
   void stop_run(Run& run, Intent intent, std::string why);
   void next_stop_step(Run& run);
@@ -447,6 +456,7 @@ class Dispatcher : public WorkerListener {
   Governor governor_;
   TimeToAct time_to_act_;
   Pool pool_;
+  Checking checking_;
   Grants grants_;
   MemoryCurve curve_;
   LeakWatch own_leak_;

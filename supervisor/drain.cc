@@ -53,7 +53,8 @@ void Dispatcher::check_drained() {
   }
   const bool all_over = std::ranges::all_of(runs_, [](const auto& entry) { return entry.second.finishing; });
   if (all_over) pool_.end_all(Duration(1000));
-  if (!all_over || !pool_.workers().empty()) return;
+  if (all_over) checking_.stop();
+  if (!all_over || !pool_.workers().empty() || !checking_.is_quiet()) return;
   // A disk may hang in the kernel. Whose result or end is not on it by then runs again, as after a kill.
   if (is_writing() && now < drain_until_ + last_writes) return drain_timer_.start(Duration(10));
   drained_ = true;

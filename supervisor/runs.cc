@@ -260,9 +260,35 @@ void Dispatcher::next_stop_step(Run& run) {
 void Dispatcher::end_if_retired(Worker& worker) {
   if (!worker.is_retiring() || !worker.tasks().empty()) return;
   const Duration grace = worker.agent().grace;
-  if (worker.state() == Worker::State::serving) worker.end(grace);
+  if (worker.state() == Worker::State::serving) {
+    const WorkerHealth* health = checking_.health_of(worker);
+    if (health == nullptr || health->status != HealthStatus::unhealthy) return worker.end(grace);
+    return worker.end_for(WorkerEnd::Cause::unhealthy, health->reason, std::min(idle_grace, grace));
+  }
   // Whoever took its task away may wait for its memory, and READY may be long in coming.
   if (worker.state() == Worker::State::starting) worker.end(std::min(idle_grace, grace));
+}
+
+/// One that works is left to do so, and takes nothing more.
+void Dispatcher::on_unhealthy(Worker& worker) {
+  worker.retire();
+  end_if_retired(worker);
+}
+
+WorkerHealth Dispatcher::health_of(const Worker& worker) const {
+  const WorkerHealth* known = checking_.health_of(worker);
+  WorkerHealth health = known == nullptr ? WorkerHealth() : *known;
+  const Duration stall = worker.agent().stall_timeout;
+  if (stall.count() == 0 || health.status == HealthStatus::unhealthy) return health;
+  const TimePoint now = loop_.now();
+  const Run* oldest = nullptr;
+  for (const std::string& task_id : worker.tasks()) {
+    const Run& run = runs_.at(task_id);
+    if (!run.sent || run.finishing) continue;
+    if (oldest == nullptr || run.last_progress < oldest->last_progress) oldest = &run;
+  }
+  if (oldest == nullptr) return health;
+  return health_by_progress(oldest->task.run_since, oldest->last_progress, stall, now);
 }
 
 void Dispatcher::worker_ready(Worker& worker) {
@@ -270,6 +296,7 @@ void Dispatcher::worker_ready(Worker& worker) {
                WorkerEvent{WorkerEvent::Kind::ready, worker.id(), worker.agent().name, worker.pid()});
   const auto tasks = worker.tasks();
   startable_since_ = loop_.now();
+  if (const auto agent = agent_of(worker.agent().name)) checking_.watch(worker, agent->health);
   for (const std::string& task_id : tasks) begin(runs_.at(task_id));
   end_if_retired(worker);
   pump();  // further slots
@@ -296,6 +323,8 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
           if (agents_.contains(worker.agent().name)) agent_metrics_.note(worker.agent().name, said);
         } else if constexpr (std::is_same_v<Said, BreakerRequest>) {
           on_breaker(worker, said);
+        } else if constexpr (std::is_same_v<Said, Pong>) {
+          if (!checking_.heard(worker, said.seq)) worker.unknown_messages += 1;
         } else if constexpr (std::is_same_v<Said, Swept>) {
           // The exec host's word; an agent could claim anything.
           if (worker.agent().protocol != AgentProtocol::exec || find_run(worker, said.task_id) == nullptr) {
@@ -680,6 +709,7 @@ void Dispatcher::worker_gone(Worker& worker, const WorkerEnd& end) {
   // tasks are back, so that none of them passes a higher one.
   std::erase_if(suspended_, [&](const Suspended& entry) { return entry.worker_id == worker.id(); });
   grants_.remove(worker);
+  checking_.forget(worker);
   called_breakers_.give_back_all(worker.id());
   pool_.bury(worker, end, !tasks.empty());
   end_runs(tasks, end);
@@ -719,6 +749,7 @@ void Dispatcher::end_runs(const std::vector<std::string>& tasks, const WorkerEnd
         if (task_id != tasks.front() && run.intent == Intent::none) run.intent = Intent::bystander;
         break;
       case WorkerEnd::Cause::asked:
+      case WorkerEnd::Cause::unhealthy:
         break;
       case WorkerEnd::Cause::exited:
         if (run.agent->protocol != AgentProtocol::exec) {

@@ -47,6 +47,9 @@ constexpr std::array failures = {
     FailReason::stalled,      FailReason::protocol_error,    FailReason::worker_lost,
     FailReason::spawn_failed, FailReason::supervisor_restart};
 
+constexpr std::array health_statuses = {HealthStatus::unknown, HealthStatus::healthy, HealthStatus::suspect,
+                                        HealthStatus::unhealthy};
+
 using Seconds = std::chrono::duration<double>;
 double seconds(Seconds duration) { return duration.count(); }
 std::string str(std::string_view view) { return std::string(view); }
@@ -188,6 +191,18 @@ struct Metrics::Families {
                                .Name("kurultai_circuit_breaker_state")
                                .Help("0 closed, 1 half-open, 2 open")
                                .Register(registry);
+  Family<Counter>& checks = BuildCounter()
+                                .Name("kurultai_health_checks_total")
+                                .Help("Checks of workers, by what came of them")
+                                .Register(registry);
+  Family<Gauge>& health = BuildGauge()
+                              .Name("kurultai_workers_health")
+                              .Help("Workers by what their last check found")
+                              .Register(registry);
+  Family<Gauge>& checking = BuildGauge()
+                                .Name("kurultai_health_longest_turn_seconds")
+                                .Help("The longest that the loop was busy with checks of workers")
+                                .Register(registry);
   Family<Gauge>& orphans = BuildGauge()
                                .Name("kurultai_orphans")
                                .Help("Processes that outlived their worker and are being killed")
@@ -266,9 +281,10 @@ Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Sch
       f.crossings.Add({{"threshold", str(to_string(static_cast<Threshold>(i)))}, {"direction", direction}});
     }
   }
-  for (const auto cause : {WorkerEnd::Cause::exited, WorkerEnd::Cause::asked, WorkerEnd::Cause::memory_cap,
-                           WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error,
-                           WorkerEnd::Cause::start_failed, WorkerEnd::Cause::group_lost}) {
+  for (const auto cause :
+       {WorkerEnd::Cause::exited, WorkerEnd::Cause::asked, WorkerEnd::Cause::memory_cap,
+        WorkerEnd::Cause::memory_budget, WorkerEnd::Cause::protocol_error, WorkerEnd::Cause::start_failed,
+        WorkerEnd::Cause::unhealthy, WorkerEnd::Cause::group_lost}) {
     f.exited.Add({{"reason", str(to_string(cause))}});
   }
   for (const char* action : {"wait", "suspend", "preempt", "kill", "reject", "skip_heartbeat"})
@@ -359,8 +375,21 @@ void Metrics::refresh() {
   f.active.Add({}).Set(dispatcher_.pool().active());
   f.idle.Add({}).Set(dispatcher_.pool().idle());
   int orphans = 0;
-  for (const auto& worker : dispatcher_.pool().workers()) orphans += worker->orphans();
+  std::array<int, health_statuses.size()> health{};
+  for (const auto& worker : dispatcher_.pool().workers()) {
+    orphans += worker->orphans();
+    health[static_cast<std::size_t>(dispatcher_.health_of(*worker).status)] += 1;
+  }
   f.orphans.Add({}).Set(orphans);
+  for (const HealthStatus status : health_statuses)
+    f.health.Add({{"status", str(to_string(status))}}).Set(health[static_cast<std::size_t>(status)]);
+  const Checking::Counts& checks = dispatcher_.checking().counts();
+  for (const auto& [result, count] : {std::pair("passed", checks.passed),
+                                      {"failed", checks.failed},
+                                      {"timed_out", checks.timed_out},
+                                      {"skipped", checks.skipped}})
+    raise(f.checks.Add({{"result", result}}), static_cast<double>(count));
+  f.checking.Add({}).Set(seconds(dispatcher_.checking().longest_turn()));
   for (const Priority priority : all_priorities) {
     f.depth.Add({{"priority", str(to_string(priority))}})
         .Set(static_cast<double>(dispatcher_.queue().waiting(priority)));

@@ -59,7 +59,8 @@ json outcomes_json(const AgentFigures& figures) {
 json workers_of(const Dispatcher& dispatcher, const std::string& name, TimePoint now, WallTime wall_now) {
   json list = json::array();
   for (const auto& worker : dispatcher.pool().workers()) {
-    if (worker->agent().name == name) list.push_back(worker_json(*worker, now, wall_now));
+    if (worker->agent().name == name)
+      list.push_back(worker_json(*worker, dispatcher.health_of(*worker), now, wall_now));
   }
   return list;
 }

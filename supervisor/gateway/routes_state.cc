@@ -152,7 +152,7 @@ void Gateway::get_memory(const std::shared_ptr<Exchange>& exchange, const std::s
 void Gateway::get_workers(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   json list = json::array();
   for (const auto& worker : dispatcher_.pool().workers())
-    list.push_back(worker_json(*worker, loop_.now(), loop_.wall_now()));
+    list.push_back(worker_json(*worker, dispatcher_.health_of(*worker), loop_.now(), loop_.wall_now()));
   respond_json(*exchange, 200, to_text({{"workers", list}}));
 }
 

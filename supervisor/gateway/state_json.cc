@@ -23,9 +23,23 @@ std::string_view name_of(Worker::State state, bool busy) {
   return "gone";
 }
 
+std::string since_text(TimePoint when, TimePoint now, WallTime wall_now) {
+  return to_rfc3339(wall_now - std::chrono::duration_cast<std::chrono::milliseconds>(now - when));
+}
+
+json health_json(const WorkerHealth& health, TimePoint started, TimePoint now, WallTime wall_now) {
+  const double took = std::chrono::duration<double, std::milli>(health.took).count();
+  return {{"status", to_string(health.status)},
+          {"since", since_text(health.since.value_or(started), now, wall_now)},
+          {"checkedAt", health.checked ? json(since_text(*health.checked, now, wall_now)) : json()},
+          {"tookMs", took > 0 ? json(took) : json()},
+          {"failures", health.failures},
+          {"reason", health.reason.empty() ? json() : json(health.reason)}};
+}
+
 }  // namespace
 
-json worker_json(const Worker& worker, TimePoint now, WallTime wall_now) {
+json worker_json(const Worker& worker, const WorkerHealth& health, TimePoint now, WallTime wall_now) {
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - worker.started());
   return {{"workerId", worker.id()},
           {"agent", worker.agent().name},
@@ -37,6 +51,7 @@ json worker_json(const Worker& worker, TimePoint now, WallTime wall_now) {
           {"memoryBytes", worker.memory().count},
           {"peakMemoryBytes", worker.peak().count},
           {"memoryLimitBytes", worker.spec().memory_limit.count},
+          {"health", health_json(health, worker.started(), now, wall_now)},
           {"leak", to_string(worker.leak.verdict().level)},
           {"growthBytesPerHour", std::llround(leak_growth(worker.leak.verdict()))},
           {"noiseLines", worker.noise_lines},

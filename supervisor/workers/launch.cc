@@ -11,10 +11,6 @@ namespace kurultai {
 
 namespace {
 
-// Above the agents' own children by default (0), so that on a machine short of memory the kernel takes an
-// agent before anything that is not Kurultai's.
-constexpr int agent_oom_score_adj = 500;
-
 constexpr std::string_view instance_variable = "KURULTAI_INSTANCE";
 
 constexpr std::array<std::string_view, 10> passed = {"PATH", "HOME", "USER",   "LOGNAME", "SHELL",
@@ -86,7 +82,7 @@ uv::SpawnOptions launch_options(const LaunchInput& input) {
   // A host holds its tree together itself: it needs no holder above it.
   std::ranges::copy_if(group, std::back_inserter(argv),
                        [&](const auto& word) { return !(hosted && word == "--hold"); });
-  argv.insert(argv.end(), {"--oom-score-adj", std::to_string(agent_oom_score_adj)});
+  argv.insert(argv.end(), {"--oom-score-adj", std::to_string(input.oom_score_adj)});
   if (input.nice) argv.insert(argv.end(), {"--nice", std::to_string(*input.nice)});
   argv.insert(argv.end(), {"--parent", std::to_string(input.supervisor_pid)});
   if (input.user) {

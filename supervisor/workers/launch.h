@@ -29,6 +29,9 @@ struct LaunchInput {
   std::vector<std::string> group_options;  // from WorkerGroup::launch_options
   std::optional<User> user;                // absent: the supervisor's own
   std::optional<int> nice;                 // absent: as the supervisor's own
+  // Above the agents' own children by default (0), so that on a machine short of memory the kernel takes an
+  // agent before anything that is not Kurultai's.
+  int oom_score_adj = 500;
   int supervisor_pid = 0;
   std::vector<std::string> environment;  // the supervisor's own
   std::string payloads;                  // directory of payloads that came as bytes

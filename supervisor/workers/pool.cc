@@ -41,35 +41,46 @@ Pool::Pool(uv::Loop& loop, Controller& controller, PoolSettings settings, Worker
 
 Pool::~Pool() = default;
 
-Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
-                            std::optional<Bytes> edge) {
-  const std::string id = "w" + std::to_string(++last_number_);
+LaunchInput Pool::launch_input(const std::string& id, const AgentConfig& agent, Bytes limit) const {
   LaunchInput input;
   input.launcher = settings_.launcher;
   input.instance = settings_.instance;
   input.worker_id = id;
-  input.agent = agent.get();
+  input.agent = &agent;
   input.memory_limit = limit;
   input.supervisor_pid = ::getpid();
   input.environment = settings_.environment;
   input.nice = settings_.nice;
-  if (agent->user == "auto") {
-    const auto uid = free_uid();
-    if (!uid) return failure("no uid of its own is left for a worker of agent '" + agent->name + "'", ENOMEM);
-    input.user = User{*uid, *uid, "kurultai-" + id, "/"};
-  } else if (!agent->user.empty()) {
-    auto known = users_.find(agent->user);
-    if (known == users_.end()) {
-      auto user = look_up_user(agent->user);
-      if (!user) return std::unexpected(user.error());
-      known = users_.emplace(agent->user, std::move(*user)).first;
-    }
-    input.user = known->second;
-  }
-  input.payloads = settings_.payloads;
   input.state = settings_.state;
   input.socket = settings_.socket;
   input.tmp = places_.tmp();
+  return input;
+}
+
+/// Nothing: the supervisor's own. `own_uid` is what `auto` gives.
+Result<std::optional<User>> Pool::user_of(const std::string& id, const AgentConfig& agent, unsigned own_uid) {
+  if (agent.user.empty()) return std::nullopt;
+  if (agent.user == "auto") return User{own_uid, own_uid, "kurultai-" + id, "/"};
+  auto known = users_.find(agent.user);
+  if (known == users_.end()) {
+    auto user = look_up_user(agent.user);
+    if (!user) return std::unexpected(user.error());
+    known = users_.emplace(agent.user, std::move(*user)).first;
+  }
+  return known->second;
+}
+
+Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
+                            std::optional<Bytes> edge) {
+  const std::string id = "w" + std::to_string(++last_number_);
+  LaunchInput input = launch_input(id, *agent, limit);
+  const bool has_own_uid = agent->user == "auto";
+  const auto uid = has_own_uid ? free_uid() : std::optional(0U);
+  if (!uid) return failure("no uid of its own is left for a worker of agent '" + agent->name + "'", ENOMEM);
+  const auto user = user_of(id, *agent, *uid);
+  if (!user) return std::unexpected(user.error());
+  input.user = *user;
+  input.payloads = settings_.payloads;
   if (has_place(*agent)) input.place = places_.of_worker(id, input.user.has_value());
   auto group =
       controller_.make_group(id, {limit, agent->max_processes, agent->on_child_oom == OnChildOom::fail});
@@ -89,9 +100,30 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
     workers_.pop_back();
     return std::unexpected(error);
   }
-  if (agent->user == "auto") uids_[id] = input.user->uid;
+  if (has_own_uid) uids_[id] = *uid;
   if (agent->protocol != AgentProtocol::exec) watch_tmp(*workers_.back(), input.place);
   return workers_.back().get();
+}
+
+Result<std::unique_ptr<Worker>> Pool::start_beside(const Worker& worker,
+                                                   const std::shared_ptr<const AgentConfig>& agent,
+                                                   Bytes limit, WorkerListener& listener) {
+  // The kernel's way to say that all memory of a group or machine goes to something else first: 1000.
+  static constexpr int first_to_go = 1000;
+  LaunchInput input = launch_input(worker.id(), *agent, limit);
+  input.oom_score_adj = first_to_go;
+  const auto user = user_of(worker.id(), *agent, worker.spec().uid.value_or(0));
+  if (!user) return std::unexpected(user.error());
+  input.user = *user;
+  auto group = controller_.make_group(worker.id() + "-check", {limit, agent->max_processes, true});
+  if (!group) return std::unexpected(group.error());
+  input.group_options = (*group)->launch_options();
+  WorkerSpec spec{worker.id(), agent, limit, limit, settings_.max_line, 1};
+  auto process =
+      std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener);
+  if (const auto& failed = process->never_started(); failed && may_pass(failed->code))
+    return std::unexpected(*failed);
+  return process;
 }
 
 std::optional<unsigned> Pool::free_uid() const {

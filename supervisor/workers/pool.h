@@ -51,6 +51,13 @@ class Pool {
   /// Removes places that an earlier supervisor of this state directory has left.
   void remove_old_places() { places_.remove_old(); }
 
+  /// A process beside `worker`, as the same user, in a group of its own, that is none of the workers: whoever
+  /// asked owns it. Of `agent`, the program with its place, environment and number of processes. Where the
+  /// kernel runs out of memory it is the first to go. Failures as of spawn.
+  Result<std::unique_ptr<Worker>> start_beside(const Worker& worker,
+                                               const std::shared_ptr<const AgentConfig>& agent, Bytes limit,
+                                               WorkerListener& listener);
+
   /// The directory of payloads that came as bytes.
   const std::string& payloads() const { return settings_.payloads; }
   Worker* find(const std::string& id);
@@ -91,6 +98,8 @@ class Pool {
   std::string place_of(const Worker& worker) const;
   void watch_tmp(const Worker& worker, const std::string& place);
   void end_full(const std::string& worker_id, Bytes holds, Bytes limit);
+  LaunchInput launch_input(const std::string& id, const AgentConfig& agent, Bytes limit) const;
+  Result<std::optional<User>> user_of(const std::string& id, const AgentConfig& agent, unsigned own_uid);
 
   uv::Loop& loop_;
   Controller& controller_;

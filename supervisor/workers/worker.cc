@@ -39,6 +39,8 @@ std::string_view to_string(WorkerEnd::Cause cause) {
       return "protocol_error";
     case WorkerEnd::Cause::start_failed:
       return "start_failed";
+    case WorkerEnd::Cause::unhealthy:
+      return "unhealthy";
     case WorkerEnd::Cause::group_lost:
       return "group_lost";
   }
@@ -214,9 +216,11 @@ void Worker::resume() {
   suspended_ = false;
 }
 
-void Worker::end(Duration grace) {
+void Worker::end(Duration grace) { end_for(WorkerEnd::Cause::asked, "asked to end", grace); }
+
+void Worker::end_for(WorkerEnd::Cause cause, std::string message, Duration grace) {
   if (phase_ != Phase::none) return;
-  if (!end_) end_ = WorkerEnd{WorkerEnd::Cause::asked, "asked to end", {}, {}};
+  if (!end_) end_ = WorkerEnd{cause, std::move(message), {}, {}};
   phase_ = Phase::asked;
   resume();
   send(Shutdown{grace});

@@ -31,6 +31,7 @@ struct WorkerEnd {
     memory_budget,   // … though it was below its cap: the limit of all workers, or the machine, was full
     protocol_error,  // a line too long, malformed, or stdout closed
     start_failed,    // exit, wrong protocol or silence before READY, or no process at all
+    unhealthy,       // asked to, or made to, because its checks failed
     group_lost,      // killed, because somebody took its memory group away: it had no cap any more
   };
   Cause cause = Cause::exited;
@@ -120,6 +121,7 @@ class Worker {
 
   /// SHUTDOWN and end of input; after `grace` SIGTERM to the tree; a second later SIGKILL.
   void end(Duration grace);
+  void end_for(WorkerEnd::Cause cause, std::string message, Duration grace);
   /// SIGTERM to the tree now, SIGKILL after `then`.
   void terminate(Duration then);
   void kill();

@@ -44,6 +44,9 @@ class MetricFamilies(E2E):
         ("task_run_seconds", "histogram", [{}]),
         ("dispatch_seconds", "histogram", [{}]),
         ("governor_reaction_seconds", "histogram", [{}]),
+        ("health_checks_total", "counter", [{"result": r} for r in ("passed", "failed", "timed_out", "skipped")]),
+        ("workers_health", "gauge", [{"status": s} for s in ("unknown", "healthy", "suspect", "unhealthy")]),
+        ("health_longest_turn_seconds", "gauge", [{}]),
         ("orphans", "gauge", [{}]),
         ("orphans_swept_total", "counter", [{}]),
     ]

@@ -65,11 +65,24 @@ std::string task_table(const json& tasks) {
   return table.empty() ? "" : table.text();
 }
 
+namespace {
+
+/// "suspect 12s: no PONG within 5s"
+std::string health_text(const json& health) {
+  const std::string status = text_field(health, "status"), reason = text_field(health, "reason");
+  if (status.empty() || status == "unknown") return status;
+  return status + " " + since(health, "since") + (reason.empty() ? "" : ": " + reason);
+}
+
+}  // namespace
+
 std::string worker_table(const json& workers) {
   Table table({{"WORKER"},
                {"AGENT"},
                {"PID", Align::right},
                {"STATE"},
+               {"HEALTH"},
+               {"CHECKED", Align::right},
                {"MEMORY", Align::right},
                {"LIMIT", Align::right},
                {"PEAK", Align::right},
@@ -78,9 +91,10 @@ std::string worker_table(const json& workers) {
                {"TASKS"}});
   for (const auto& worker : workers) {
     table.add({text_field(worker, "workerId"), text_field(worker, "agent"), count(worker, "pid"),
-               text_field(worker, "state"), size(worker, "memoryBytes"), size(worker, "memoryLimitBytes"),
-               size(worker, "peakMemoryBytes"), since(worker, "startedAt"), count(worker, "tasksDone"),
-               joined(field(worker, "tasks"))});
+               text_field(worker, "state"), health_text(field(worker, "health")),
+               since(field(worker, "health"), "checkedAt"), size(worker, "memoryBytes"),
+               size(worker, "memoryLimitBytes"), size(worker, "peakMemoryBytes"), since(worker, "startedAt"),
+               count(worker, "tasksDone"), joined(field(worker, "tasks"))});
   }
   return table.empty() ? "" : table.text();
 }
