@@ -1,7 +1,7 @@
 // kurultai-bench: what a task costs, each figure beside its floor measured in the same run. Not a test:
 // nothing is asserted. Starts a kurultaid of its own from its own directory. Arguments: the figures wanted,
-// of decide, edges, reading, idle, verdicts, tiers, reaction, overshoot, tasks and throughput; all without
-// any.
+// of decide, edges, reading, idle, verdicts, tiers, health, reaction, overshoot, tasks and throughput; all
+// without any.
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -31,6 +31,7 @@
 #include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
 #include "tools/bench/connection.h"
+#include "tools/bench/health.h"
 #include "tools/bench/kurultaid.h"
 #include "tools/bench/reaction.h"
 #include "tools/bench/throughput.h"
@@ -352,18 +353,6 @@ void reading_time(int rounds) {
   print_decision("a reading of 1,000 workers", times);
 }
 
-/// Of all threads that a process has now, in nanoseconds.
-double cpu_time(pid_t process) {
-  double sum = 0;
-  for (const auto& thread :
-       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
-    double time = 0;
-    std::ifstream(thread.path() / "schedstat") >> time;
-    sum += time;
-  }
-  return sum;
-}
-
 constexpr int some_workers = 50;
 
 KurultaidOptions with_some_workers(const std::string& tier) {
@@ -508,6 +497,7 @@ constexpr Figure figures[] = {
     {"idle", idle_cost},
     {"verdicts", [] { leak_verdicts_time(200); }},
     {"tiers", tier_cost},
+    {"health", measure_health},
     {"reaction", [] { reaction_time(100); }},
     {"overshoot", [] { overshoot(Kurultaid(options())); }},
     {"tasks",
@@ -539,6 +529,7 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "--leak") return leak();
   if (mode == "--spin") spin();
+  if (mode == "--health-agent" && argc > 2) return health_agent(argv[2]);
   ::signal(SIGPIPE, SIG_IGN);
   const std::span<char*> names(argv + 1, argv + argc);
   return run_program([&] { return mode == "--agent" ? no_op_agent() : measure(names); });

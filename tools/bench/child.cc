@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 
 extern char** environ;
@@ -74,6 +75,17 @@ void finish(const Child& child) {
   ::close(child.in);
   ::close(child.out);
   ::waitpid(child.pid, nullptr, 0);
+}
+
+double cpu_time(pid_t process) {
+  double sum = 0;
+  for (const auto& thread :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    double time = 0;
+    std::ifstream(thread.path() / "schedstat") >> time;
+    sum += time;
+  }
+  return sum;
 }
 
 double percentile(std::vector<double> values, double share) {

@@ -37,6 +37,9 @@ std::string read_line(const Child& child);
 /// Closes the child's stdin, which ends it, and waits.
 void finish(const Child& child);
 
+/// Processor time of all threads that a process has now, in nanoseconds.
+double cpu_time(pid_t process);
+
 /// `share` 0…1 of the way through the sorted values; 0 when there are none.
 double percentile(std::vector<double> values, double share);
 

@@ -95,6 +95,10 @@ bool Kurultaid::answers() const {
   return connected;
 }
 
+void Kurultaid::configure(const std::string& config) const {
+  std::ofstream(directory_ + "/memory.yaml") << config;
+}
+
 std::vector<std::string> Kurultaid::workers_groups() const {
   std::string instance;
   std::ifstream(state_ + "/instance") >> instance;

@@ -24,6 +24,8 @@ class Kurultaid {
   Kurultaid(const Kurultaid&) = delete;
   Kurultaid& operator=(const Kurultaid&) = delete;
 
+  /// Writes another configuration, for a reload.
+  void configure(const std::string& config) const;
   pid_t pid() const { return pid_; }
   const std::string& directory() const { return directory_; }
   std::string socket() const { return directory_ + "/s"; }
