@@ -181,6 +181,8 @@ void Checking::judge(const std::string& worker_id, const Command& command, const
     if (table_.passed(worker_id, command.check, loop_.now())) counts_.passed += 1;
     return;
   }
+  if (end.cause == WorkerEnd::Cause::memory_budget && table_.under_way(worker_id))
+    return skip(*worker);  // none of its doing
   std::string reason = command.broken.empty() ? end_of(end) : command.broken;
   const std::string said = last_line(command.last_words);
   if (command.broken.empty() && !said.empty() && !said.ends_with(reason)) reason += ": " + said;
@@ -219,9 +221,9 @@ void Checking::worker_logged(Worker& process, std::string_view text, bool) {
 void Checking::worker_at_edge(Worker&) {}
 
 void Checking::worker_oom(Worker& process) {
-  command_of(process).broken =
-      process.agent().command.front() + ": exceeded the " + to_string(command_limit) + " of a check";
-  process.kill();
+  if (!process.hit_own_cap()) return process.kill_for(WorkerEnd::Cause::memory_budget, "memory was short");
+  process.kill_for(WorkerEnd::Cause::memory_cap,
+                   process.agent().command.front() + ": exceeded its " + to_string(command_limit) + " cap");
 }
 
 void Checking::worker_swept(Worker&, int) {}

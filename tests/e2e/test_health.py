@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Health of workers: PING and PONG, commands that look at them, what is seen of tasks, and whoever answers badly."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,17 @@ FAKE_MCP = [sys.executable, os.path.join(harness.ROOT, "tests", "mcp", "fake_ser
 PATIENT = {"strategy": "ping", "interval": "100ms", "timeout": "100ms", "failures": 100}
 # For agents that never answer rightly.
 STRICT = {"strategy": "ping", "interval": "100ms", "timeout": "50ms", "failures": 3}
+
+
+def span(seconds):
+    """A time in which something has to be done."""
+    return f"{int(seconds * 1000 * harness.PATIENCE)}ms"
+
+
+def is_healthy(daemon):
+    """Its health if it is healthy and was asked; under load a check may have been missed in between."""
+    seen = health(daemon)
+    return seen if seen["status"] == "healthy" and seen["tookMs"] else None
 
 
 def listener(on_ping, at_start="pass", at_end="pass"):
@@ -55,14 +67,13 @@ class Ping(E2E):
         daemon = self.daemon(asked(listener("pong(m['seq'])"), PATIENT))
         first = daemon.run("a")["workerId"]
         wait_until(lambda: checks(daemon, "passed") >= 3, "three checks have passed", 30)
-        seen = wait_until(lambda: (lambda h: h["tookMs"] and h)(health(daemon)), "a check has been answered")
-        self.assertEqual((seen["status"], seen["failures"], seen["reason"]), ("healthy", 0, None))
+        seen = wait_until(lambda: is_healthy(daemon), "a check has been answered")
+        self.assertEqual((seen["failures"], seen["reason"]), (0, None))
         self.assertLessEqual(seen["since"], seen["checkedAt"])
-        self.assertEqual(daemon.metric("kurultai_workers_health", status="healthy"), 1)
+        wait_until(lambda: daemon.metric("kurultai_workers_health", status="healthy") == 1, "it is counted")
         self.assertGreater(daemon.metric("kurultai_health_longest_turn_seconds"), 0)
-        table = client(daemon, "workers").stdout
-        self.assertRegex(table, r"HEALTH +CHECKED")
-        self.assertRegex(table, r"idle +healthy ")
+        shown = r"(?s)HEALTH +CHECKED.* idle +healthy [0-9]"
+        wait_until(lambda: re.search(shown, client(daemon, "workers").stdout), "it is in the table")
         self.assertEqual(daemon.run("a")["workerId"], first)
 
     def test_an_idle_worker_that_is_silent_is_ended_and_replaced(self):
@@ -96,7 +107,7 @@ class Ping(E2E):
         daemon.wait_event("workerExited", reason="unhealthy", workerId=done["workerId"])  # idle, it has to answer
 
     def test_the_next_task_is_as_good_as_an_answer(self):
-        daemon = self.daemon(asked(listener("pass"), {**STRICT, "interval": "2s", "timeout": "2s"}))
+        daemon = self.daemon(asked(listener("pass"), {**STRICT, "interval": span(5), "timeout": span(5)}))
         first = daemon.run("a")["workerId"]
         seen = wait_until(lambda: (lambda h: h["status"] == "healthy" and h)(health(daemon)), "its task counts", 30)
         self.assertIsNone(seen["tookMs"])  # nobody asked
@@ -106,7 +117,7 @@ class Ping(E2E):
         daemon = self.daemon(settings({"mcp": {"protocol": "mcp", "command": FAKE_MCP, "health": PATIENT}}))
         daemon.run("mcp", {"tool": "echo", "arguments": {"text": "x"}})
         wait_until(lambda: checks(daemon, "passed") >= 2, "its server has answered", 30)
-        self.assertEqual(health(daemon)["status"], "healthy")
+        wait_until(lambda: is_healthy(daemon), "it is shown so")
 
     def test_without_a_strategy_nobody_is_asked(self):
         daemon = self.daemon(asked(listener("os._exit(9)"), "passive"))
@@ -125,7 +136,7 @@ class BadAnswers(E2E):
 
     def test_an_answer_that_nobody_asked_for_counts_for_nothing(self):
         early = listener("pass", at_start="for seq in range(1, 1000): pong(seq)")
-        daemon = self.daemon(asked(early, {**STRICT, "interval": "1s", "timeout": "1s"}))
+        daemon = self.daemon(asked(early, {**STRICT, "interval": "1s", "timeout": "1s", "failures": 4}))
         daemon.run("a")
         wait_until(lambda: worker(daemon)["unknownMessages"] >= 999, "they are counted")
         daemon.wait_event("workerExited", reason="unhealthy", timeout=30)
@@ -159,7 +170,7 @@ class BadAnswers(E2E):
 
 class Progress(E2E):
     def test_a_task_without_progress_makes_its_worker_suspect(self):
-        daemon = self.daemon(settings({"puppet": puppet(stall_timeout="6s")}))
+        daemon = self.daemon(settings({"puppet": puppet(stall_timeout=span(6))}))
         gate = Gate(daemon)
         task = daemon.start("puppet", gate.code())
         wait_until(lambda: health(daemon)["status"] == "healthy", "it has just begun")
@@ -175,7 +186,7 @@ class Reload(E2E):
         daemon = self.daemon(asked(listener("pong(m['seq'])"), "passive"))
         first = daemon.run("a")["workerId"]
         for config, status in ((pinged, "healthy"), (asked(listener("pong(m['seq'])"), "passive"), "unknown"),
-                               (asked(listener("pong(m['seq'])"), command(["true"])), "healthy"), (pinged, "healthy")):
+                               (asked(listener("pong(m['seq'])"), patient(["true"])), "healthy"), (pinged, "healthy")):
             daemon.write_config(config)
             self.assertEqual(daemon.request("POST", "/v1/reload").json["live"], ["agents.a"])
             wait_until(lambda status=status: health(daemon)["status"] == status, f"it is {status}", 30)
@@ -201,6 +212,12 @@ def patient(argv):
     return command(argv, interval="500ms", timeout="500ms", failures=100)
 
 
+# One check whose words matter: it must not be late.
+SLOW = {"interval": span(5), "timeout": span(5), "failures": 1}
+# As arguments of sleep: a number that nobody else's processes have.
+NAP = f"9{os.getpid()}"
+
+
 class Command(E2E):
     def setUp(self):
         self.dir = self.enterContext(tempfile.TemporaryDirectory())
@@ -219,58 +236,57 @@ class Command(E2E):
         daemon = self.daemon(asked(listener("pass"), patient(["sh", "-c", script]), env={"WORKER_ID": "w99", "WORKER_PID": "1"}))
         daemon.run("a")
         wait_until(lambda: checks(daemon, "passed") >= 2, "two have passed", 60)
+        wait_until(lambda: is_healthy(daemon), "it is shown so")
         one = worker(daemon)
-        self.assertEqual(one["health"]["status"], "healthy")
         with open(self.path("told"), encoding="ascii") as file:
             self.assertEqual(file.read().split(), [one["workerId"], str(one["pid"])])
         self.assertEqual([w["workerId"] for w in daemon.get("/v1/workers").json["workers"]], [one["workerId"]])
         self.assertEqual(daemon.metric("kurultai_workers_spawned_total"), 1)
 
     def test_another_status_is_not_and_its_last_words_are_told(self):
-        why, daemon = self.fails_with(["sh", "-c", "echo much; echo 'the door is shut' >&2; exit 3"], failures=2)
+        why, daemon = self.fails_with(["sh", "-c", "echo much; echo 'the door is shut' >&2; exit 3"], **SLOW)
         self.assertEqual(why, "sh: exited with status 3: the door is shut")
-        self.assertGreaterEqual(checks(daemon, "failed"), 2)
+        self.assertEqual(checks(daemon, "failed"), 1)
         self.assertEqual(checks(daemon, "passed"), 0)
 
     def test_one_that_does_not_exist_is_said_to(self):
-        why, _ = self.fails_with(["/nonexistent/check"])
+        why, _ = self.fails_with(["/nonexistent/check"], **SLOW)
         self.assertIn("/nonexistent/check: No such file or directory", why)
 
     def test_one_that_hangs_is_killed_with_all_that_it_started(self):
-        why, daemon = self.fails_with(["sh", "-c", "sleep 98761 & setsid sleep 98761 & sleep 98761"])
+        why, daemon = self.fails_with(["sh", "-c", f"sleep {NAP}1 & setsid sleep {NAP}1 & sleep {NAP}1"])
         self.assertEqual(why, "sh: did not end within 300ms")
         self.assertGreaterEqual(checks(daemon, "timed_out"), 3)
-        wait_until(lambda: not self.sleeping("98761"), "nothing of it is left")
+        wait_until(lambda: not self.sleeping(NAP + "1"), "nothing of it is left")
 
     def test_one_that_prints_without_end_is_stopped(self):
-        why, _ = self.fails_with(["yes", "no"], interval="5s", timeout="5s", failures=1)
+        why, _ = self.fails_with(["yes", "no"], **SLOW)
         self.assertEqual(why, "yes: printed more than 64KiB")
 
     def test_one_line_without_end_is_stopped_too(self):
-        why, _ = self.fails_with(["sh", "-c", "tr '\\0' x < /dev/zero"], interval="5s", timeout="5s", failures=1)
+        why, _ = self.fails_with(["sh", "-c", "tr '\\0' x < /dev/zero"], **SLOW)
         self.assertRegex(why, "^sh: (printed more than|a line is longer than)")
 
     def test_what_it_leaves_behind_is_swept(self):
-        forks = "(setsid sleep 98762 > /dev/null 2>&1 &) ; sleep 98762 & exit 0"
+        forks = f"(setsid sleep {NAP}2 > /dev/null 2>&1 &) ; sleep {NAP}2 & exit 0"
         daemon = self.daemon(asked(listener("pass"), patient(["sh", "-c", forks])))
         daemon.run("a")
         wait_until(lambda: checks(daemon, "passed") >= 1, "it ended well", 60)
         daemon.write_config(asked(listener("pass"), "passive"))
         daemon.request("POST", "/v1/reload")
-        wait_until(lambda: not self.sleeping("98762"), "nothing of it is left")
+        wait_until(lambda: not self.sleeping(NAP + "2"), "nothing of it is left")
 
     def test_one_that_eats_memory_dies_alone(self):
         eats = agent_command("hold(400)\ntime.sleep(1000)")
-        daemon = self.daemon(asked(listener("pass"), {**patient(eats), "interval": "20s", "timeout": "20s", "failures": 1}))
+        daemon = self.daemon(asked(listener("pass"), {**patient(eats), **SLOW}))
         daemon.run("a")
         ended = daemon.wait_event("workerExited", reason="unhealthy", timeout=60)
         if has_groups(daemon):
-            self.assertRegex(ended["message"], "exceeded")
+            self.assertIn("exceeded its 128MiB cap", ended["message"])
         daemon.run("a")
 
     def test_one_that_speaks_like_an_agent_is_none(self):
-        why, _ = self.fails_with(["sh", "-c", 'echo \'{"type":"READY","protocol":1}\'; sleep 98763'], interval="5s", timeout="5s",
-                                 failures=1)
+        why, _ = self.fails_with(["sh", "-c", 'echo \'{"type":"READY","protocol":1}\'; sleep 1000'], **SLOW)
         self.assertIn("a check ends by itself", why)
 
     def test_a_busy_worker_finishes_what_it_has(self):
@@ -286,11 +302,11 @@ class Command(E2E):
         daemon.wait_event("workerExited", reason="unhealthy", workerId=done["workerId"])
 
     def test_a_drain_does_not_wait_for_one(self):
-        daemon = self.daemon(asked(listener("pass"), command(["sleep", "98764"], interval="2s", timeout="2s", failures=100)))
+        daemon = self.daemon(asked(listener("pass"), command(["sleep", NAP + "3"], interval="2s", timeout="2s", failures=100)))
         daemon.run("a")
-        wait_until(lambda: self.sleeping("98764"), "a check runs", 30)
+        wait_until(lambda: self.sleeping(NAP + "3"), "a check runs", 30)
         daemon.terminate()
-        self.assertFalse(self.sleeping("98764"))
+        self.assertFalse(self.sleeping(NAP + "3"))
 
     @staticmethod
     def sleeping(seconds):

@@ -91,7 +91,15 @@ struct Watch {
   double cpu_ms = 0;
   double passed = 0;
   double missed = 0;
+  double at_once = 0;  // share of the dispatches within a millisecond
 };
+
+/// Of what was dispatched between two looks at the metrics.
+double share_within_1_ms(const std::string& before, const std::string& after) {
+  const auto gained = [&](const char* sample) { return metric(after, sample) - metric(before, sample); };
+  const double all = gained("kurultai_dispatch_seconds_count");
+  return all == 0 ? 0 : gained("kurultai_dispatch_seconds_bucket{le=\"0.001\"}") / all;
+}
 
 /// Short tasks, one after the other, and what was checked meanwhile.
 Watch watch(const Kurultaid& supervisor, Connection& connection) {
@@ -109,6 +117,7 @@ Watch watch(const Kurultaid& supervisor, Connection& connection) {
   seen.cpu_ms = (cpu_time(supervisor.pid()) - cpu) / 1e6;
   const std::string after = connection.ask("GET", "/metrics");
   seen.passed = checks(after, "passed") - checks(before, "passed");
+  seen.at_once = share_within_1_ms(before, after);
   seen.missed = checks(after, "timed_out") - checks(before, "timed_out");
   return seen;
 }
@@ -126,9 +135,10 @@ std::vector<double> answer_times_ms(Connection& connection) {
 
 void print_tasks(const char* what, const Watch& seen, const Watch& quiet) {
   std::printf(
-      "  a no-op task %-22s p50 %6.1f us  p99 %6.1f us  max %7.1f us   supervisor %4.1f %% of a core\n", what,
-      percentile(seen.task_us, 0.5), percentile(seen.task_us, 0.99), percentile(seen.task_us, 1),
-      seen.cpu_ms / seen.elapsed_s / 10);
+      "  a no-op task %-22s p50 %6.1f us  p99 %6.1f us  max %7.1f us   dispatched within 1 ms %6.2f %%   "
+      "supervisor %4.1f %% of a core\n",
+      what, percentile(seen.task_us, 0.5), percentile(seen.task_us, 0.99), percentile(seen.task_us, 1),
+      seen.at_once * 100, seen.cpu_ms / seen.elapsed_s / 10);
   if (seen.passed == 0) return;
   // The tasks' own share is that of the quiet time.
   const double share =
