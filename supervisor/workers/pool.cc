@@ -119,6 +119,7 @@ Result<std::unique_ptr<Worker>> Pool::start_beside(const Worker& worker,
   if (!group) return std::unexpected(group.error());
   input.group_options = (*group)->launch_options();
   WorkerSpec spec{worker.id(), agent, limit, limit, settings_.max_line, 1};
+  spec.is_spoken_to = false;
   auto process =
       std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener);
   if (const auto& failed = process->never_started(); failed && may_pass(failed->code))

@@ -102,6 +102,7 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
         err_ended_ = true;
         check_gone();
       });
+  if (!spec_.is_spoken_to) in_.reset();
   send(Hello{spec_.id, spec_.memory_limit, spec_.memory_warning});
   timer_.start(agent().start_timeout);
 }

@@ -68,6 +68,7 @@ struct WorkerSpec {
   std::size_t max_line = 0;
   int slots = 1;
   std::optional<unsigned> uid = {};  // that it runs as; absent: the supervisor's own
+  bool is_spoken_to = true;          // else its stdin is at its end from the first
 };
 
 class Worker {

@@ -113,6 +113,19 @@ class Ping(E2E):
         self.assertIsNone(seen["tookMs"])  # nobody asked
         self.assertEqual(worker(daemon)["workerId"], first)
 
+    def test_the_sdks_answer(self):
+        examples = os.path.join(harness.ROOT, "worker", "examples")
+        daemon = self.daemon(settings({
+            "python": {"command": [sys.executable, os.path.join(examples, "count.py")], "health": PATIENT},
+            "node": {"command": ["node", os.path.join(examples, "digest.js")], "health": PATIENT}}))
+        for agent in ("python", "node"):
+            daemon.run(agent, {})
+
+        def all_asked():
+            workers = daemon.get("/v1/workers").json["workers"]
+            return len(workers) == 2 and all(w["health"]["status"] == "healthy" and w["health"]["tookMs"] for w in workers)
+        wait_until(all_asked, "both have answered", 30)
+
     def test_a_server_is_asked_by_its_host(self):
         daemon = self.daemon(settings({"mcp": {"protocol": "mcp", "command": FAKE_MCP, "health": PATIENT}}))
         daemon.run("mcp", {"tool": "echo", "arguments": {"text": "x"}})
@@ -243,6 +256,12 @@ class Command(E2E):
         self.assertEqual([w["workerId"] for w in daemon.get("/v1/workers").json["workers"]], [one["workerId"]])
         self.assertEqual(daemon.metric("kurultai_workers_spawned_total"), 1)
 
+    def test_it_has_nothing_to_read(self):
+        daemon = self.daemon(asked(listener("pass"), command(["sh", "-c", 'test -z "$(cat)"'], **{**SLOW, "failures": 100})))
+        daemon.run("a")
+        wait_until(lambda: checks(daemon, "passed") >= 1, "the end of its input is there", 30)
+        self.assertEqual(checks(daemon, "failed"), 0)
+
     def test_another_status_is_not_and_its_last_words_are_told(self):
         why, daemon = self.fails_with(["sh", "-c", "echo much; echo 'the door is shut' >&2; exit 3"], **SLOW)
         self.assertEqual(why, "sh: exited with status 3: the door is shut")
@@ -300,6 +319,26 @@ class Command(E2E):
         done = daemon.wait_state(task, "completed")
         self.assertEqual(done["attempt"], 1)
         daemon.wait_event("workerExited", reason="unhealthy", workerId=done["workerId"])
+
+    def test_four_run_at_once_and_the_others_wait(self):
+        slow = command(["sleep", NAP + "4"], interval="1s", timeout="1s", failures=100)
+        daemon = self.daemon(settings({"puppet": puppet(health=slow)}, workers={"max": 7, "memory_limit": "64MiB"},
+                                      admission="none"))
+        gate = Gate(daemon)
+        for _ in range(7):
+            daemon.start("puppet", gate.code())
+        seen = []
+
+        def four_and_all_have_had_their_turn():
+            seen.append(len(self.sleeping(NAP + "4")))
+            return max(seen) == 4 and checks(daemon, "timed_out") >= 8
+        wait_until(four_and_all_have_had_their_turn, "four run at once, and again", 60)
+        self.assertEqual(max(seen), 4)
+
+        def failures():
+            return [w["health"]["failures"] for w in daemon.get("/v1/workers").json["workers"]]
+        wait_until(lambda: len(failures()) == 7 and min(failures()) >= 1, "none is forgotten", 60)
+        gate.open()
 
     def test_a_drain_does_not_wait_for_one(self):
         daemon = self.daemon(asked(listener("pass"), command(["sleep", NAP + "3"], interval="2s", timeout="2s", failures=100)))
