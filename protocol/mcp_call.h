@@ -9,14 +9,18 @@
 namespace kurultai {
 
 struct McpCall {
-  enum class Kind { tool, resource, prompt } kind = Kind::tool;
-  std::string name;    // of the tool or prompt; the URI of a resource
-  JsonText arguments;  // an object; empty: none were given
+  enum class Kind { tool, resource, prompt, method } kind = Kind::tool;
+  std::string name;    // of the tool, prompt or method; the URI of a resource
+  JsonText arguments;  // an object (of a method: its params); empty: none were given
   bool operator==(const McpCall&) const = default;
 };
 
-/// `{"tool": NAME, "arguments": {…}}`, `{"prompt": NAME, "arguments": {…}}` or `{"resource": URI}`. A field
-/// besides these is refused: it would be a misspelt `arguments` in most cases.
+/// Of the methods: what the server said to it at its start. Its host answers, without asking again.
+inline constexpr const char* mcp_initialize = "initialize";
+
+/// `{"tool": NAME, "arguments": {…}}`, `{"prompt": NAME, "arguments": {…}}`, `{"resource": URI}`, or, for
+/// what a server offers, `{"method": NAME, "params": {…}}` with one of the methods that change nothing for
+/// its other clients. A field besides these is refused: it would be a misspelt `arguments` in most cases.
 Result<McpCall> read_mcp_call(const JsonText& payload);
 
 }  // namespace kurultai

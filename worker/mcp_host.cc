@@ -18,10 +18,10 @@
 #include <utility>
 #include <variant>
 
+#include "protocol/json_rpc.h"
 #include "protocol/json_text.h"
 #include "worker/asked.h"
 #include "worker/descendants.h"
-#include "worker/json_rpc.h"
 #include "worker/mcp_result.h"
 #include "worker/mcp_words.h"
 #include "worker/server_output.h"
@@ -116,6 +116,7 @@ class McpHost {
   Stage stage_ = Stage::initializing;
   std::optional<TimePoint> deadline_;  // of the stage
   AskedRequests asked_;
+  JsonText said_at_start_;  // the server's result of initialize
   ToolList tools_;
   bool asking_for_tools_ = false;
   bool tools_changed_ = false;  // while they were asked for
@@ -258,6 +259,8 @@ void McpHost::on(TaskMessage task) {
                        .retryable = false,
                        .reason = FailReason::agent_error});
   }
+  if (call->kind == McpCall::Kind::method && call->name == mcp_initialize)
+    return send(answer_with(task, said_at_start_));
   task.payload = {};
   Asked asked{.what = Asked::What::call, .task = std::move(task), .call = *std::move(call)};
   ask(std::move(asked), [this](std::int64_t id) { return mcp_request(id, asked_.find(id)->call); });
@@ -393,6 +396,7 @@ void McpHost::on_initialized(const json& message) {
   }
   const auto facts = read_initialize_result(*result);
   if (!facts) return cannot_start(facts.error().message);
+  said_at_start_ = to_text(*result);
   server_.write(rpc_notification("notifications/initialized"));
   stage_ = Stage::serving;
   send(Ready{protocol_version, facts->name});

@@ -7,8 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "protocol/json_rpc.h"
 #include "protocol/json_text.h"
-#include "worker/json_rpc.h"
+#include "protocol/line_writer.h"
 #include "worker/mcp_words.h"
 
 namespace kurultai {
@@ -63,11 +64,16 @@ bool is_in_vain(const std::string& text, const std::string& hint) {
   return !hint.empty() || text.starts_with("MCP error -32601:") || text.starts_with("MCP error -32602:");
 }
 
-FromAgent rpc_failure(const Asked& call, const RpcError& error, const ToolList& tools) {
+FromAgent rpc_failure(const Asked& call, const json& said, const ToolList& tools) {
+  const RpcError error = read_rpc_error(said);
   const bool in_vain = error.code == rpc_method_not_found || error.code == rpc_invalid_params;
   std::string text = error.message;
   if (call.call.kind == McpCall::Kind::tool) text += tools.hint(call.call.name);
-  return failed(call, std::move(text), FailReason::agent_error, !in_vain);
+  Failed answer = failed(call, std::move(text), FailReason::agent_error, !in_vain);
+  // The error as it stands, for who knows the codes. One that is too large for the message is in its text.
+  JsonText whole = LineWriter().raw("error", to_text(said)).object();
+  if (std::ssize(whole) <= call.task.inline_limit.count) answer.result = std::move(whole);
+  return answer;
 }
 
 }  // namespace
@@ -81,7 +87,7 @@ Result<McpCall> call_of(const TaskMessage& task) {
 
 FromAgent answer_of(const Asked& call, const json& message, const ToolList& tools) {
   if (const auto error = message.find("error"); error != message.end() && !error->is_null())
-    return rpc_failure(call, read_rpc_error(*error), tools);
+    return rpc_failure(call, *error, tools);
   const auto result = message.find("result");
   if (result == message.end()) return broken_answer(call, "it has neither a result nor an error");
   const auto no_result = [&](const Error& why) {
@@ -97,6 +103,16 @@ FromAgent answer_of(const Asked& call, const json& message, const ToolList& tool
   Failed answer = failed(call, text + hint, FailReason::agent_error, !is_in_vain(text, hint));
   if (const auto kept = put(call.task, to_text(*result), answer); !kept) return no_result(kept.error());
   return answer;
+}
+
+FromAgent answer_with(const TaskMessage& task, JsonText result) {
+  Complete complete{.task_id = task.task_id};
+  const auto kept = put(task, std::move(result), complete);
+  if (kept) return complete;
+  return Failed{.task_id = task.task_id,
+                .error = kept.error().message,
+                .retryable = false,
+                .reason = FailReason::agent_error};
 }
 
 FromAgent answer_of(const Asked& call, LongAnswer& answer) {

@@ -17,9 +17,11 @@ namespace kurultai {
 Result<McpCall> call_of(const TaskMessage& task);
 
 /// COMPLETE with the server's `result` as it is, in the task's file when it is large; FAILED for an error of
-/// JSON-RPC, a tool's `isError`, and an answer with neither.
+/// JSON-RPC (`{"error": {…}}` is the result then), a tool's `isError`, and an answer with neither.
 FromAgent answer_of(const Asked& call, const nlohmann::json& message, const ToolList& tools);
 FromAgent answer_of(const Asked& call, LongAnswer& answer);
+/// COMPLETE with a result that needed no asking.
+FromAgent answer_with(const TaskMessage& task, JsonText result);
 FromAgent broken_answer(const Asked& call, const std::string& why);
 
 }  // namespace kurultai

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "protocol/json_rpc.h"
 #include "protocol/json_text.h"
 #include "protocol/line_writer.h"
 #include "protocol/utf8.h"
-#include "worker/json_rpc.h"
 
 namespace kurultai {
 namespace {
@@ -66,6 +66,8 @@ std::string_view method_of(McpCall::Kind kind) {
       return "resources/read";
     case McpCall::Kind::prompt:
       return "prompts/get";
+    case McpCall::Kind::method:
+      return {};  // is its name
   }
   __builtin_unreachable();
 }
@@ -96,6 +98,8 @@ Result<ServerFacts> read_initialize_result(const json& result) {
 }
 
 std::string mcp_request(std::int64_t id, const McpCall& call) {
+  if (call.kind == McpCall::Kind::method)
+    return rpc_request(id, call.name, call.arguments.empty() ? "{}" : call.arguments);
   LineWriter params(call.arguments.size());
   params.text(call.kind == McpCall::Kind::resource ? "uri" : "name", call.name);
   // Servers differ in whether a tool without parameters may be called without an object.

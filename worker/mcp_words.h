@@ -26,7 +26,8 @@ struct ServerFacts {
 /// Refuses a version of MCP that is not understood, and names it.
 Result<ServerFacts> read_initialize_result(const nlohmann::json& result);
 
-/// tools/call, resources/read or prompts/get. The id is the token of its progress, too.
+/// tools/call, resources/read, prompts/get or the method itself. The id of the first three is the token of
+/// its progress, too.
 std::string mcp_request(std::int64_t id, const McpCall& call);
 std::string mcp_cancellation(std::int64_t id, std::string_view reason);
 

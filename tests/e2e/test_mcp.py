@@ -75,9 +75,26 @@ class Calls(Mcp):
         self.assertEqual(daemon.run("tools", tool("fail", text="the server's own"))["state"], "failed")
         self.assertEqual(daemon.submit("tools", tool("echo", text="x")).json["error"]["code"], "circuit_open")
 
+    def test_what_a_server_offers_can_be_asked(self):
+        daemon = self.start()
+        page = daemon.run("tools", {"method": "tools/list"})["result"]
+        self.assertEqual((page["tools"][0]["inputSchema"], page["nextCursor"]), ({"type": "object"}, "5"))
+        self.assertEqual(len(daemon.run("tools", {"method": "tools/list", "params": {"cursor": "10"}})["result"]["tools"]), 4)
+        said = daemon.run("tools", {"method": "initialize"})["result"]
+        self.assertEqual((said["serverInfo"]["name"], said["protocolVersion"]), ("fake", "2025-06-18"))
+        seen = self.seen(daemon)
+        self.assertEqual((seen["initialized"], seen["initialize"]["clientInfo"]["name"]), (1, "kurultai"))  # it was not asked again
+
+    def test_an_error_of_the_server_is_kept_as_it_stands(self):
+        daemon = self.start()
+        task = daemon.run("tools", {"method": "prompts/list"})
+        self.fails(task, "agent_error", "no method prompts/list (JSON-RPC error -32601)")
+        self.assertEqual(task["result"], {"error": {"code": -32601, "message": "no method prompts/list"}})
+        self.assertEqual(daemon.get(f"/v1/tasks/{task['taskId']}/result").json, task["result"])
+
     def test_what_is_no_call_is_refused_at_once(self):
         daemon = self.start()
-        for payload in (None, "echo", {}, {"tool": 1}, {"tool": "echo", "args": {}}):
+        for payload in (None, "echo", {}, {"tool": 1}, {"tool": "echo", "args": {}}, {"method": "logging/setLevel"}):
             with self.subTest(str(payload)):
                 answer = daemon.submit("tools", payload)
                 self.assertEqual((answer.status, answer.json["error"]["code"]), (422, "invalid_task"))

@@ -26,7 +26,7 @@ TEST_CASE("what is no call is refused, and says how one looks") {
             .error()
             .message.starts_with("the payload has the field 'args'"));
   CHECK(read_mcp_call(R"({"tool":"x","prompt":"y"})").error().message ==
-        "the payload has two of 'tool', 'resource' and 'prompt'");
+        "the payload has two of 'tool', 'resource', 'prompt' and 'method'");
   for (const char* payload : {R"({"tool":5})", R"({"tool":""})", R"({"tool":null})"}) {
     CAPTURE(payload);
     CHECK(read_mcp_call(payload).error().message == "'tool' must be a text");
@@ -34,5 +34,22 @@ TEST_CASE("what is no call is refused, and says how one looks") {
   CHECK(read_mcp_call(R"({"tool":"x","arguments":[1]})").error().message == "'arguments' must be an object");
   CHECK(read_mcp_call(R"({"resource":"x","arguments":{}})").error().message ==
         "a resource has no 'arguments'");
+  CHECK(read_mcp_call(R"({"tool":"x","params":{}})").error().message == "a tool has no 'params'");
   CHECK_FALSE(read_mcp_call("{\"tool\":").has_value());
+}
+
+TEST_CASE(
+    "what a server offers is asked by the names of its methods, and none that would change it for others") {
+  using Kind = McpCall::Kind;
+  CHECK(*read_mcp_call(R"({"method":"tools/list"})") == McpCall{Kind::method, "tools/list", ""});
+  CHECK(*read_mcp_call(R"({"method":"prompts/list","params":{"cursor":"2"}})") ==
+        McpCall{Kind::method, "prompts/list", R"({"cursor":"2"})"});
+  CHECK(read_mcp_call(R"({"method":"logging/setLevel"})").error().message ==
+        "'method' must be one of initialize, tools/list, resources/list, resources/templates/list, "
+        "prompts/list, "
+        "completion/complete");
+  CHECK(read_mcp_call(R"({"method":"tools/list","arguments":{}})").error().message ==
+        "a method has no 'arguments'");
+  CHECK(read_mcp_call(R"({"method":"tools/list","params":[]})").error().message ==
+        "'params' must be an object");
 }

@@ -1,4 +1,4 @@
-#include "worker/json_rpc.h"
+#include "protocol/json_rpc.h"
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -39,7 +39,10 @@ std::string rpc_answer(const JsonText& id, const JsonText& result) {
 }
 
 std::string rpc_refusal(const JsonText& id, std::int64_t code, std::string_view message) {
-  const std::string error = LineWriter().whole("code", code).text("message", message).object();
+  return rpc_refusal(id, LineWriter().whole("code", code).text("message", message).object());
+}
+
+std::string rpc_refusal(const JsonText& id, const JsonText& error) {
   return begin(error.size()).raw("id", id).raw("error", error).line();
 }
 
