@@ -20,6 +20,7 @@ void add_top(Commands& commands);             // top/top.cc
 void add_events(Commands& commands);          // events.cc
 void add_record(Commands& commands);          // record.cc
 void add_replay(Commands& commands);          // replay.cc
+void add_mcp(Commands& commands);             // mcp/mcp.cc
 void add_config(Commands& commands);          // config.cc: config check, show, schema
 void add_completion(Commands& commands);      // completion.cc
 

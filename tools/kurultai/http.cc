@@ -90,6 +90,7 @@ void Http::Transfer::prepare(const Endpoint& endpoint) {
   }
   if (!endpoint.token.empty()) add_header("Authorization: Bearer " + endpoint.token);
   if (!request.last_event_id.empty()) add_header("Last-Event-ID: " + request.last_event_id);
+  if (!request.range.empty()) curl_easy_setopt(h, CURLOPT_RANGE, request.range.c_str());
   curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers.get());
 }
 

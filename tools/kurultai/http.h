@@ -23,6 +23,7 @@ struct Request {
   std::string last_event_id;                   // sent when not empty
   Duration timeout{std::chrono::seconds(60)};  // for the whole answer; 0: none
   int upload = -1;                             // an open file whose bytes are the body instead, as they are
+  std::string range{};                         // of bytes, as in `0-99`; sent when not empty
 };
 
 struct Response {
@@ -52,6 +53,8 @@ class Http {
   Id start(Request request, Done done, Sink sink = {});
   /// Drops the request without calling its Done. An id that has ended is ignored.
   void cancel(Id id);
+  /// Whether some request has not ended.
+  bool busy() const { return !transfers_.empty(); }
   /// Whether the head of the answer has come.
   bool opened(Id id) const;
 

@@ -33,6 +33,7 @@ void add_all(Commands& commands) {
   add_events(commands);
   add_record(commands);
   add_replay(commands);
+  add_mcp(commands);
   add_config(commands);
   add_completion(commands);
 }
