@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import unittest
 
@@ -313,9 +314,11 @@ class RealServers(Mcp):
         if found is None:
             self.skipTest("there is no Chromium here")
         program, libraries = found
+        place = tempfile.TemporaryDirectory(prefix="kt-")  # the server keeps what it saw where it was started
+        self.addCleanup(place.cleanup)
         options = ["--headless", "--isolated", "--no-sandbox", "--executable-path", program]
         return {**self.real("playwright", *options), "env": {"LD_LIBRARY_PATH": ":".join(libraries)}, "memory_limit": "1536MiB", "max_processes": 0,
-                "timeout": "3m", **fields}
+                "timeout": "3m", "cwd": place.name, **fields}
 
     def see(self, daemon, name, **arguments):
         return self.text(daemon.run("web", tool(name, **arguments), wait="180s"))

@@ -136,8 +136,10 @@ class CancelAndPreempt(HostTest):
         self.assert_only_the_host_is_left()
 
     def test_sigterm_reaches_descendants_in_sessions_of_their_own(self):
-        note = self.path("note")
-        self.start(f"setsid sh -c 'trap \"echo asked > {note}; exit\" TERM; echo up >&2; while :; do sleep 0.01; done' & wait")
+        note, there = self.path("note"), self.path("there")
+        # Once the command itself has ended, what it left has no grace of its own: so it stays until the other was asked.
+        self.start(f"setsid sh -c 'trap \"echo asked > {note}; exit\" TERM; : > {there}; while :; do sleep 0.01; done' & trap : TERM; "
+                   f"until [ -e {there} ]; do sleep 0.01; done; echo up >&2; until [ -s {note} ]; do sleep 0.01; done")
         self.cancel()
         self.assertEqual(self.host.answer()["reason"], "cancelled")
         self.assertTrue(os.path.exists(note))
