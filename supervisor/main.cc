@@ -21,6 +21,7 @@
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/guardian.h"
 #include "supervisor/health.h"
+#include "supervisor/memory/cpu_time.h"
 #include "supervisor/options.h"
 #include "supervisor/recorder.h"
 #include "supervisor/schedules.h"
@@ -422,6 +423,7 @@ Result<void> make_socket_directory(const std::string& socket) {
 
 TmpRight find_tmp(const Config& config) {
   const TmpAnswer answer = ask_for_tmp(own_directory() + "/kurultai-worker");
+  begin_counting_workers();
   const bool is_wanted =
       std::ranges::any_of(config.agents, [](const auto& entry) { return entry.second.tmp.is_private; });
   if (is_wanted && answer.right == TmpRight::directory)

@@ -195,11 +195,17 @@ Result<Proportional> read_proportional(const std::string& proc_root, const Proce
   return parse_smaps_rollup(*text, file);
 }
 
-Result<Bytes> read_swapped(const std::string& proc_root, const ProcessState& process) {
+Result<OwnMemory> read_own_memory(const std::string& proc_root, const ProcessState& process) {
   const std::string file = memory_directory(proc_root, process) + "/status";
   auto text = read_file(file);
   if (!text) return std::unexpected(text.error());
-  return kilobytes(*text, "VmSwap", file);
+  if (text->find("VmSwap:") == std::string::npos) return OwnMemory{};  // on its way out, it has none any more
+  const auto swap = kilobytes(*text, "VmSwap", file);
+  if (!swap) return std::unexpected(swap.error());
+  const auto anonymous = kilobytes(*text, "RssAnon", file);
+  const auto shared = kilobytes(*text, "RssShmem", file);
+  if (!anonymous || !shared) return OwnMemory{std::nullopt, *swap};
+  return OwnMemory{*anonymous + *shared, *swap};
 }
 
 Result<std::vector<ProcessState>> all_processes(const std::string& proc_root) {

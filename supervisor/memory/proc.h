@@ -56,8 +56,12 @@ Result<ProcessState> read_process(const std::string& proc_root, int pid);
 Result<Statm> read_statm(const std::string& proc_root, const ProcessState& process);
 /// Takes 8 to 23 ms for a process of 1 GiB: on a thread. EACCES for processes that may not be looked into.
 Result<Proportional> read_proportional(const std::string& proc_root, const ProcessState& process);
-/// VmSwap, which statm leaves out.
-Result<Bytes> read_swapped(const std::string& proc_root, const ProcessState& process);
+/// What statm leaves out: how much of the resident memory is no file's, and what is swapped.
+struct OwnMemory {
+  std::optional<Bytes> held;  // absent before kernel 4.5. What processes share counts for each of them
+  Bytes swap;
+};
+Result<OwnMemory> read_own_memory(const std::string& proc_root, const ProcessState& process);
 
 /// Every living process.
 Result<std::vector<ProcessState>> all_processes(const std::string& proc_root);

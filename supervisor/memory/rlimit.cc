@@ -63,14 +63,14 @@ Result<Sum> proportional_sum(const std::string& proc_root, const std::vector<Mem
   return sum;
 }
 
+/// Of the same kind as the sum above, or memory would seem to fall where one takes the place of the other.
 Result<Sum> quick_sum(const std::string& proc_root, const std::vector<Member>& members, bool swap_is_on) {
-  Sum sum{resident_sum(members), {}};
+  Sum sum;
   for (const Member& member : members) {
-    if (!swap_is_on) break;
-    auto swapped = read_swapped(proc_root, member.process);
-    if (!swapped && is_gone(swapped.error())) continue;
-    if (!swapped) return std::unexpected(swapped.error());
-    sum.swap += *swapped;
+    auto own = read_own_memory(proc_root, member.process);
+    if (!own && !is_gone(own.error())) return std::unexpected(own.error());
+    sum.memory += own ? own->held.value_or(member.statm.resident) : member.statm.resident;
+    if (own && swap_is_on) sum.swap += own->swap;
   }
   return sum;
 }
@@ -114,14 +114,15 @@ class RlimitGroup : public WorkerGroup {
     may_have_strays_ = !taken_whole_ && (status != 0 || signal != 0);
   }
 
-  /// On the loop, so without PSS: both figures are the sum of rss.
+  /// On the loop, so without PSS: what processes share counts for each of them.
   Result<GroupReading> read() const override {
     auto processes = look();
     if (!processes) return std::unexpected(processes.error());
     auto members = members_of(proc_root_, *processes);
     if (!members) return std::unexpected(members.error());
-    const Bytes sum = resident_sum(*members);
-    return GroupReading{sum, sum, {}, {}, 0};
+    const auto sum = quick_sum(proc_root_, *members, false);
+    if (!sum) return std::unexpected(sum.error());
+    return GroupReading{resident_sum(*members), sum->memory, {}, {}, 0};
   }
 
   /// Without a group the kernel kills nobody for a cap of ours: no need to walk the tree for that.

@@ -180,14 +180,21 @@ TEST_CASE("a leader that ended before its threads shows its memory through them"
   CHECK(read_statm(tree.root(), read_process(tree.root(), 10).value())->resident.count == 0);
 }
 
-TEST_CASE("swapped memory comes from the status file") {
+TEST_CASE("swapped memory, and what is no file's, come from the status file") {
   const Tree tree;
   tree.write("10/status", fixture("proc/status"));
   const ProcessState process{{10, 1}, 1, 'S', 1};
-  CHECK(read_swapped(tree.root(), process).value() == Bytes{0});
+  CHECK(read_own_memory(tree.root(), process).value().swap == Bytes{0});
+  CHECK(read_own_memory(tree.root(), process).value().held.has_value());
   tree.write("10/status", "Name:\tx\nVmSwap:\t  2048 kB\n");
-  CHECK(read_swapped(tree.root(), process).value() == mebibytes(2));
-  CHECK(is_gone(read_swapped(tree.root(), {{11, 1}, 1, 'S', 1}).error()));
+  CHECK(read_own_memory(tree.root(), process).value().swap == mebibytes(2));
+  CHECK_FALSE(read_own_memory(tree.root(), process).value().held.has_value());
+  tree.write("10/status",
+             "VmRSS:\t 900 kB\nRssAnon:\t 500 kB\nRssFile:\t 300 kB\nRssShmem:\t 100 kB\nVmSwap:\t 0 kB\n");
+  CHECK(read_own_memory(tree.root(), process).value().held == kibibytes(600));
+  tree.write("10/status", "Name:\tx\nState:\tX (dead)\n");
+  CHECK(read_own_memory(tree.root(), process).value().swap == Bytes{0});
+  CHECK(is_gone(read_own_memory(tree.root(), {{11, 1}, 1, 'S', 1}).error()));
 }
 
 TEST_CASE("this process can be read") {
