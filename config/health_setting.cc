@@ -35,9 +35,9 @@ void refuse_key(const YamlNode::Entry& entry, const Refuse& refuse) {
 /// Reads one entry into `health`; false when it was refused.
 bool read_entry(const YamlNode::Entry& entry, HealthConfig& health, const Refuse& refuse) {
   const Refuse named = [&](Position at, const std::string& text) { refuse(at, entry.key + ": " + text); };
-  const auto into = [](auto&& value, auto& field) {
+  const auto into = [](const auto& value, auto& field) {
     using Field = std::remove_reference_t<decltype(field)>;
-    if (value) field = static_cast<Field>(*std::forward<decltype(value)>(value));
+    if (value) field = static_cast<Field>(*value);
     return value.has_value();
   };
   if (entry.key == "strategy") return into(strategies.read(entry.value, named), health.rule.strategy);

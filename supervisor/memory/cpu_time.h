@@ -15,8 +15,8 @@ namespace kurultai {
 void begin_counting_workers();
 
 /// What the living among our workers have used (`list` finds them), and what those that ended used together
-/// with all that they waited for. A child that was no worker (a doctor's attempt, a millisecond) is in it too.
-/// Of a process that ended and that nobody of ours waited for, nothing is known any more.
+/// with all that they waited for. A child that was no worker (a doctor's attempt, a millisecond) is in it
+/// too. Of a process that ended and that nobody of ours waited for, nothing is known any more.
 Result<std::chrono::microseconds> cpu_time_of_workers(
     const std::function<Result<std::vector<ProcessState>>()>& list);
 

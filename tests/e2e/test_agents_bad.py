@@ -128,7 +128,7 @@ class Lines(BadAgents):
         daemon = self.start()
         self.fails(daemon, "puppet", "raw('x' * 5000000)\ntime.sleep(300)", reason="protocol_error", says="max_line")
         self.fails(daemon, "puppet", "while True: raw('x' * 100000)", reason="protocol_error", says="max_line")
-        self.assertLess(supervisor_rss(daemon), 64 * MIB + KEPT)
+        self.assertLess(supervisor_rss(daemon), 64 * MIB + 2 * KEPT)  # the programs themselves are larger, too
 
     def test_the_limit_of_a_line_can_be_set(self):
         daemon = self.start(ipc={"max_line": "4KiB"})
@@ -393,7 +393,7 @@ class Floods(BadAgents):
             "for i in range(200000): sys.stdout.write('{\"type\":\"BREAKER\",\"name\":\"x\",\"op\":\"acquire\"}\\n')\n"
             "sys.stdout.flush(); say({'type':'COMPLETE','taskId':t['taskId']})\ntime.sleep(300)"), "grace": "200ms"}})
         self.assertEqual(daemon.run("asks")["state"], "completed")
-        self.assertLess(supervisor_rss(daemon), 64 * MIB + KEPT)
+        self.assertLess(supervisor_rss(daemon), 64 * MIB + 2 * KEPT)  # the programs themselves are larger, too
         self.healthy(daemon)
 
 

@@ -2,8 +2,10 @@
 // KURULTAI_MEMORY_CGROUP_PARENT (the root for root) and removes them.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <future>
 
@@ -265,9 +267,30 @@ TEST_CASE("page cache is charged but not used") {
   CHECK(reading.used < reading.raw - mebibytes(16));
 }
 
+/// A number that a test and what it forks have in common.
+class SharedCount {
+ public:
+  SharedCount()
+      : value_(static_cast<std::atomic<int>*>(::mmap(
+            nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
+  ~SharedCount() { ::munmap(value_, sizeof *value_); }
+  SharedCount(const SharedCount&) = delete;
+  SharedCount& operator=(const SharedCount&) = delete;
+  void add() { *value_ += 1; }
+  int value() const { return *value_; }
+
+ private:
+  std::atomic<int>* value_;
+};
+
 TEST_CASE("a tree of sessions and orphans is killed as a whole") {
   const auto controller = writable_controller();
   if (!controller) return;
+  SharedCount ready;
+  const auto stay = [&ready] {
+    ready.add();
+    for (;;) ::pause();
+  };
   auto group = controller->make_group("w1", {mebibytes(128), 0}).value();
   const auto options = group->launch_options();
   Child root([&] {
@@ -276,14 +299,13 @@ TEST_CASE("a tree of sessions and orphans is killed as a whole") {
       if (::fork() == 0) {
         ::setsid();
         ::signal(SIGTERM, SIG_IGN);
-        if (::fork() == 0)
-          for (;;) ::pause();
+        if (::fork() == 0) stay();
         if (i == 0) ::_exit(0);
-        for (;;) ::pause();
+        stay();
       }
     for (;;) ::pause();
   });
-  CHECK(eventually([&] { return group->processes()->size() >= 6; }));
+  CHECK(eventually([&] { return ready.value() == 5; }));
   const auto inside = group->processes().value();
   group->signal_all(SIGTERM);
   CHECK(WTERMSIG(root.wait()) == SIGTERM);
