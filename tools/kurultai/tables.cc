@@ -69,7 +69,7 @@ namespace {
 
 /// "suspect 12s: no PONG within 5s"
 std::string health_text(const json& health) {
-  const std::string status = text_field(health, "status"), reason = text_field(health, "reason");
+  std::string status = text_field(health, "status"), reason = text_field(health, "reason");
   if (status.empty() || status == "unknown") return status;
   return status + " " + since(health, "since") + (reason.empty() ? "" : ": " + reason);
 }
