@@ -150,7 +150,7 @@ void print_tasks(const char* what, const Watch& seen, const Watch& quiet) {
 void measure(const Load& load) {
   char directory[] = "/tmp/kurultai-bench-XXXXXX";
   if (::mkdtemp(directory) == nullptr) give_up("mkdtemp");
-  const std::string gate = std::string(directory) + "/gate", file = std::string(directory) + "/config";
+  const std::string gate = std::string(directory) + "/gate";
   if (::mkfifo(gate.c_str(), 0600) != 0) give_up("mkfifo");
   {
     const Kurultaid supervisor({.config = config_text(load, gate, "passive")});
@@ -161,8 +161,9 @@ void measure(const Load& load) {
     print_tasks("without checks", quiet, quiet);
     for (milliseconds interval = load.asked; interval >= milliseconds(10); interval /= 2) {
       const std::string every = std::to_string(interval.count()) + "ms";
-      supervisor.configure(config_text(
-          load, gate, "{strategy: ping, interval: " + every + ", timeout: " + every + ", failures: 100}"));
+      std::string checks = "{strategy: ping, interval: ";
+      checks.append(every).append(", timeout: ").append(every).append(", failures: 100}");
+      supervisor.configure(config_text(load, gate, checks));
       connection.ask("POST", "/v1/reload");
       await(connection, "kurultai_workers_health{status=\"healthy\"}", load.workers);
       const Watch seen = watch(supervisor, connection);

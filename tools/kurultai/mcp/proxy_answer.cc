@@ -42,7 +42,7 @@ json payload_of(const std::string& method, const json& params) {
 }  // namespace
 
 std::optional<JsonText> proxy_payload(const std::string& method, const json& params) {
-  const JsonText payload = to_text(payload_of(method, params));
+  JsonText payload = to_text(payload_of(method, params));
   if (!read_mcp_call(payload)) return std::nullopt;
   return payload;
 }
