@@ -214,11 +214,18 @@ def parsed():
     return parser.parse_args()
 
 
+def runs_alone(program):
+    """Whether it says RUNS_ALONE = True: it changes the machine for all others."""
+    return program.endswith(".py") and "\nRUNS_ALONE = True\n" in pathlib.Path(program).read_text(encoding="utf-8")
+
+
 def run_all(options):
     runner = Runner(options)
+    alone = [program for program in options.programs if runs_alone(program)]
+    beside = [program for program in options.programs if program not in alone]
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         try:
-            total = merge(pool.map(runner.run, options.programs))
+            total = merge([*map(runner.run, alone), *pool.map(runner.run, beside)])
             runner.again(options.programs, total)
             return total
         except KeyboardInterrupt:
