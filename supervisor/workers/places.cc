@@ -51,6 +51,7 @@ void Places::remove_old() {
     if (base.empty() || fs::is_symlink(base, error)) continue;
     for (fs::directory_iterator entry(base, error); !error && entry != fs::directory_iterator();
          entry.increment(error)) {
+      if (to_remove_.size() >= most_waiting) break;
       if (entry->path().filename() != settings_.start) to_remove_.push_back(entry->path());
     }
   }
