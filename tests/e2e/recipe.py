@@ -39,7 +39,7 @@ class RealProgram(E2E):
         os.symlink(npm_agents.program(name), os.path.join(self.home, "bin", name))
         with open(os.path.join(self.home, "note.txt"), "w", encoding="ascii") as note:
             note.write("the number is 4711\n")
-        surroundings = {"HOME": self.home, "PATH": os.path.join(self.home, "bin") + ":" + os.environ["PATH"], "LANG": "C.UTF-8"}
+        surroundings = {"HOME": self.home, "PATH": os.path.join(self.home, "bin") + ":" + os.environ["PATH"], "LANG": "C.UTF-8", "TMPDIR": self.home}
         surroundings |= {key: value.replace("MODEL", self.model.url).replace("HOME", self.home) for key, value in (env or {}).items()}
         # The model's server takes no one further, and notes who asked: nothing leaves this machine.
         surroundings |= {"HTTPS_PROXY": self.model.url, "NO_PROXY": "127.0.0.1"}

@@ -87,7 +87,8 @@ void Session::turn(Duration at_most, bool with_input) {
 }
 
 void Session::read_input() {
-  std::array<char, 65536> buffer{};
+  std::array<char, 65536> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): 64 KiB of zeros a call
+                                   // would cost more than reading it
   const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
   if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
   if (got > 0) return feed({buffer.data(), static_cast<std::size_t>(got)});
