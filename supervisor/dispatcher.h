@@ -291,23 +291,25 @@ class Dispatcher : public WorkerListener {
     bool before_;
   };
 
-  // dispatcher.cc: the side of the queue
+  // dispatcher.cc: what waits gets a worker
   static QueuedTask queued(Task& task) { return {task.id, task.agent, task.priority, &task}; }
   void pump();
   bool start_next();
   bool starts_now(const QueuedTask& waiting, Look& look);
   bool may_start(Task& task);
   void start(Task& task, const Look& look, bool alone);
-  void begin(Run& run);
-  Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
-  void deliver(Run& run);
-  void send(Run& run);
   void skip_heartbeat(Task& task);
   void arm_pump(TimePoint when);
   void housekeeping();
+  void count_payload(std::int64_t bytes);
+  std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
+  void change_agent(const std::string& name, const Config& before);
+  Bytes limit_of(const Task& task) const;
+  WantedWorker wanted_worker(const Task& task) const;
+
+  // submitting.cc: what is accepted, and what is cancelled while it waits
   void refuse(const Submission& submission, Priority priority, const Refusal& refusal);
   void submit_again(const Task& known, const Submission& submission, Answer answer);
-  void count_payload(std::int64_t bytes);
   static Refusal cannot_keep(const std::string& why);
   std::optional<Refusal> no_place(const QueuedTask& waiting) const;
   std::optional<Refusal> objection_to(const Submission& submission, Priority priority) const;
@@ -315,14 +317,10 @@ class Dispatcher : public WorkerListener {
   std::expected<FilledCommand, Refusal> command_of(const Submission& submission,
                                                    const AgentConfig& agent) const;
   void end_waiting(Task& task, TaskState state, FailReason reason, std::string message);
-  std::shared_ptr<const AgentConfig> agent_of(const std::string& name) const;
-  void change_agent(const std::string& name, const Config& before);
-  Bytes limit_of(const Task& task) const;
-  WantedWorker wanted_worker(const Task& task) const;
-  Bytes largest_cap() const;
   Turns::Line line_for(Priority priority) const;
 
   // admitting.cc: what fits
+  Bytes largest_cap() const;
   void learn_footprint(const Task& task);
   bool is_learned(const Task& task) const;
   std::optional<Bytes> guessed_footprint() const;
@@ -383,13 +381,25 @@ class Dispatcher : public WorkerListener {
   void resume_next(const MemorySnapshot& snapshot);
   bool outranked_by_suspended(Priority priority) const;
 
-  // runs.cc: the side of the workers
+  // running.cc: a task goes to its worker
+  void begin(Run& run);
+  Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
+  void deliver(Run& run);
+  void send(Run& run);
   void send_task(Run& run);
-  void end_if_retired(Worker& worker);
-  void on_unhealthy(Worker& worker);
+  static std::string result_name(const Task& task);
+
+  // stopping.cc: step by step
   void on_deadline(const std::string& task_id);
   void stop_run(Run& run, Intent intent, std::string why);
   void next_stop_step(Run& run);
+  void end_if_retired(Worker& worker);
+
+  // hearing.cc: what workers say
+  void on_unhealthy(Worker& worker);
+  Run* find_run(Worker& worker, const std::string& task_id);
+  void add_to_log(Task& task, std::string_view text);
+  void log_written(const std::string& task_id, std::int64_t kept);
   void on_message(Run& run, Complete message);
   void on_message(Run& run, Failed message);
   void on_message(Run& run, Progress message);
@@ -397,6 +407,8 @@ class Dispatcher : public WorkerListener {
   void on_message(Run& run, Chunk message);
   void on_message(Run& run, Checkpoint message);
   void on_message(Run& run, Preempted message);
+
+  // ending.cc: how a run ends, and what becomes of its task
   void take_result(Run& run, JsonText result, std::int64_t file_bytes);
   void end_run(Run& run, Outcome outcome);
   void end_runs(const std::vector<std::string>& tasks, const WorkerEnd& end);
@@ -410,9 +422,6 @@ class Dispatcher : public WorkerListener {
   void tell_of_stop(const Stop& stop, TaskEvent event);
   void send_back(Run& run, TaskEvent::Kind kind, std::string_view why);
   void count_outcome(const Task& task);
-  Run* find_run(Worker& worker, const std::string& task_id);
-  void add_to_log(Task& task, std::string_view text);
-  void log_written(const std::string& task_id, std::int64_t kept);
 
   // breaking.cc: the side of the circuit breakers
   CircuitBreaker& breaker_of(const std::string& agent);
