@@ -21,18 +21,29 @@ bool is_wanted(const WorkerView& worker, const WantedWorker& wanted) {
   return worker.agent == wanted.agent && worker.memory_limit == wanted.memory_limit;
 }
 
-const WorkerView* warmest_idle(const WantedWorker& wanted, std::span<const WorkerView> workers) {
+template <typename Kind>
+const WorkerView* warmest_idle(std::span<const WorkerView> workers, Kind is_kind) {
   return best(
-      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && is_wanted(w, wanted); },
+      workers, [&](const WorkerView& w) { return w.standing == Standing::idle && is_kind(w); },
       [](const WorkerView& a, const WorkerView& b) { return a.idle_since > b.idle_since; });
 }
 
-const WorkerView* with_free_slot(Standing standing, const WantedWorker& wanted,
-                                 std::span<const WorkerView> workers) {
+template <typename Kind>
+const WorkerView* with_free_slot(Standing standing, std::span<const WorkerView> workers, Kind is_kind) {
   return best(
-      workers,
-      [&](const WorkerView& w) { return w.standing == standing && is_wanted(w, wanted) && w.free_slots > 0; },
+      workers, [&](const WorkerView& w) { return w.standing == standing && w.free_slots > 0 && is_kind(w); },
       [](const WorkerView& a, const WorkerView& b) { return a.free_slots > b.free_slots; });
+}
+
+const WorkerView* one_there(const WantedWorker& wanted, std::span<const WorkerView> workers) {
+  for (const bool suspect : {false, true}) {
+    const auto kind = [&](const WorkerView& w) { return is_wanted(w, wanted) && w.suspect == suspect; };
+    if (const auto* worker = warmest_idle(workers, kind)) return worker;
+    for (const Standing standing : {Standing::busy, Standing::starting}) {
+      if (const auto* worker = with_free_slot(standing, workers, kind)) return worker;
+    }
+  }
+  return nullptr;
 }
 
 const WorkerView* longest_idle_of_others(const WantedWorker& wanted, std::span<const WorkerView> workers) {
@@ -53,10 +64,7 @@ Placement among_own(const WantedWorker& wanted, std::span<const WorkerView> work
 }  // namespace
 
 Placement place(const WantedWorker& wanted, std::span<const WorkerView> workers, int max_workers) {
-  if (const auto* worker = warmest_idle(wanted, workers)) return UseWorker{worker->worker_id};
-  for (const Standing standing : {Standing::busy, Standing::starting}) {
-    if (const auto* worker = with_free_slot(standing, wanted, workers)) return UseWorker{worker->worker_id};
-  }
+  if (const auto* worker = one_there(wanted, workers)) return UseWorker{worker->worker_id};
 
   const auto own = std::ranges::count(workers, wanted.agent, &WorkerView::agent);
   if (wanted.max_workers > 0 && own >= wanted.max_workers) return among_own(wanted, workers);

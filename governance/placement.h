@@ -18,6 +18,7 @@ struct WorkerView {
   enum class Standing { starting, idle, busy, ending } standing = Standing::idle;
   int free_slots = 0;  // of one that is busy or starting, with `concurrency`
   TimePoint idle_since;
+  bool suspect = false;  // its last check failed, or its task has been silent for long
 };
 
 struct UseWorker {
@@ -40,7 +41,8 @@ struct WantedWorker {
 
 /// An idle worker of that kind first (the one idle for the shortest time: warmest), then a free slot of a
 /// busy one (the one with most of them free), then one of a worker that is starting: its task waits there for
-/// READY, and no second worker is made for what one can do; then a new worker while there are fewer than
+/// READY, and no second worker is made for what one can do. A suspect one only where all that are left are
+/// suspect: its next check may pass. Then a new worker while there are fewer than
 /// `max_workers` (those that are ending count) and fewer of its agent than that may have (then one of them
 /// with another limit yields, if it is idle), then the place of another agent's idle worker (the one idle
 /// longest). While a place is on its way already, because a worker is ending, no further one yields: else

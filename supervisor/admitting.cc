@@ -161,7 +161,7 @@ Bytes Dispatcher::committed_with(const Task& task, const Placement& placement) c
 }
 
 Admission Dispatcher::room_for(const Task& task) const {
-  return admission_of(task, place(wanted_worker(task), pool_.views(), worker_limit()));
+  return admission_of(task, place(wanted_worker(task), worker_views(), worker_limit()));
 }
 
 bool Dispatcher::finds_room(Task& task, Look& look) {

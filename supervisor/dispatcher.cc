@@ -167,10 +167,18 @@ void Dispatcher::pump() {
   pumping_ = false;
 }
 
+std::vector<WorkerView> Dispatcher::worker_views() const {
+  std::vector<WorkerView> views = pool_.views();
+  for (auto [view, worker] = std::pair(views.begin(), pool_.workers().begin()); view != views.end();
+       ++view, ++worker)
+    view->suspect = health_of(**worker).status == HealthStatus::suspect;
+  return views;
+}
+
 bool Dispatcher::start_next() {
   waits_for_room_ = false;
   if (is_draining() || (queue_.depth() == 0 && queue_.returned() == 0)) return false;
-  Look look{.workers = pool_.views(), .most_workers = worker_limit()};
+  Look look{.workers = worker_views(), .most_workers = worker_limit()};
   // Ends at one behind which nobody may start, too: a look through all of a long queue at each submission
   // would cost more than all else.
   const bool found = queue_.find_first([&](const QueuedTask& waiting) {

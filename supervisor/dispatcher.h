@@ -296,6 +296,7 @@ class Dispatcher : public WorkerListener {
   void pump();
   bool start_next();
   bool starts_now(const QueuedTask& waiting, Look& look);
+  std::vector<WorkerView> worker_views() const;
   bool may_start(Task& task);
   void start(Task& task, const Look& look, bool alone);
   void skip_heartbeat(Task& task);

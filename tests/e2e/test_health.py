@@ -256,6 +256,26 @@ class Command(E2E):
         self.assertEqual([w["workerId"] for w in daemon.get("/v1/workers").json["workers"]], [one["workerId"]])
         self.assertEqual(daemon.metric("kurultai_workers_spawned_total"), 1)
 
+    def test_a_suspect_worker_gets_tasks_only_when_no_other_is_there(self):
+        look = command(["sh", "-c", 'test "$WORKER_ID" != w1'], interval=span(2), timeout=span(2), failures=100)
+        daemon = self.daemon(settings({"puppet": puppet(health=look)}))
+        gates = [Gate(daemon, f"gate{number}") for number in (1, 2)]
+        tasks = [daemon.start("puppet", gate.code()) for gate in gates]
+        for task in tasks:
+            daemon.wait_state(task, "running")
+        for task, gate in reversed(list(zip(tasks, gates))):  # the suspect one last: it is the warmest
+            gate.open()
+            daemon.wait_state(task, "completed")
+        wait_until(lambda: {w["workerId"]: w["health"]["status"] for w in daemon.get("/v1/workers").json["workers"]} ==
+                   {"w1": "suspect", "w2": "healthy"}, "one of them is suspect", 60)
+        self.assertEqual(daemon.run("puppet", "done()")["workerId"], "w2")
+        gate = Gate(daemon, "gate3")
+        held = daemon.start("puppet", gate.code())
+        self.assertEqual(daemon.wait_state(held, "running")["workerId"], "w2")
+        self.assertEqual(daemon.run("puppet", "done()")["workerId"], "w1")  # rather than a third one
+        gate.open()
+        daemon.wait_state(held, "completed")
+
     def test_it_has_nothing_to_read(self):
         daemon = self.daemon(asked(listener("pass"), command(["sh", "-c", 'test -z "$(cat)"'], **{**SLOW, "failures": 100})))
         daemon.run("a")

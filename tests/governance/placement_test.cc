@@ -26,6 +26,11 @@ WorkerView starting_worker(std::string id, std::string agent, int free_slots = 0
   return {std::move(id), std::move(agent), own_limit, starting, free_slots, {}};
 }
 
+WorkerView suspect(WorkerView worker) {
+  worker.suspect = true;
+  return worker;
+}
+
 std::string text_of(const Placement& placement) {
   struct Text {
     std::string operator()(const UseWorker& p) const { return "use " + p.worker_id; }
@@ -57,6 +62,15 @@ TEST_CASE("a task of agent a goes to the best place there is") {
       {"idle before a free slot", {busy_worker("1", "a", 3), idle_worker("2", "a")}, 2, "use 2"},
       {"a free slot before a new worker", {busy_worker("1", "a", 1)}, 2, "use 1"},
       {"most free slots", {busy_worker("1", "a", 1), busy_worker("2", "a", 2)}, 2, "use 2"},
+      {"a well one before a suspect one, however warm",
+       {suspect(idle_worker("1", "a", 3s)), idle_worker("2", "a", 1s)},
+       2,
+       "use 2"},
+      {"a slot of a well one before a suspect one that is idle",
+       {suspect(idle_worker("1", "a")), busy_worker("2", "a", 1)},
+       2,
+       "use 2"},
+      {"a suspect one before a new one", {suspect(idle_worker("1", "a"))}, 2, "use 1"},
       {"no slot free", {busy_worker("1", "a", 0)}, 2, "spawn"},
       {"another agent's slots are none", {busy_worker("1", "b", 4)}, 1, "wait"},
       {"all busy", {busy_worker("1", "a"), busy_worker("2", "b")}, 2, "wait"},
