@@ -21,9 +21,9 @@ YamlNode plain_word(const std::string& text) {
 std::optional<YamlNode> node_of(const std::string& text, bool structured, const Place& place,
                                 Findings& findings) {
   if (!structured) return plain_word(text);
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   auto node = parse_yaml(text, complaints);
-  for (const Complaint& complaint : complaints) findings.refuse(place, complaint.text);
+  for (const YamlMistake& complaint : complaints) findings.refuse(place, complaint.text);
   return node;
 }
 

@@ -65,9 +65,9 @@ ConfigResult<Config> parse_config(std::string_view text, const std::string& file
   if (text.size() > max_config_bytes) return unreadable(file, too_large());
   Config config;
   Findings findings;
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   const auto tree = parse_yaml(text, complaints);
-  for (const Complaint& complaint : complaints) findings.refuse({file, complaint.at}, complaint.text);
+  for (const YamlMistake& complaint : complaints) findings.refuse({file, complaint.at}, complaint.text);
   if (!tree) return std::unexpected(findings.take_errors());
   read_tree(*tree, file, config, findings);
   read_environment(environment, config, findings);

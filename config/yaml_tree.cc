@@ -23,7 +23,7 @@ Position position_of(const YAML::Mark& mark) {
 
 /// Ends the parse from inside yaml-cpp's callbacks; caught in parse_yaml.
 struct Stop {
-  Complaint complaint;
+  YamlMistake complaint;
 };
 
 struct Extent {
@@ -47,7 +47,7 @@ Extent extent_of(const YamlNode& node) {
 /// Builds the tree from yaml-cpp's events. The stack is a vector: depth costs no stack of the process.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(std::string_view end_mark, std::vector<Complaint>& complaints)
+  TreeBuilder(std::string_view end_mark, std::vector<YamlMistake>& complaints)
       : end_mark_(end_mark), complaints_(complaints) {}
 
   YamlNode take() { return std::move(root_); }
@@ -187,7 +187,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   std::string_view end_mark_;
-  std::vector<Complaint>& complaints_;
+  std::vector<YamlMistake>& complaints_;
   YamlNode root_;
   std::vector<Frame> open_;
   std::map<YAML::anchor_t, YamlNode> anchors_;
@@ -203,21 +203,21 @@ bool is_control(char c) {
 /// What yaml-cpp must not see. It takes the byte 4 for the end of the input, so what follows would be ignored
 /// without a word; and it keeps a token for each of `[{,:?` of a line until it knows whether the line is a
 /// key, 230 bytes each (measured: 0.9 GB for 4 MiB of `[`). No line of a configuration holds that many.
-std::optional<Complaint> unfit_line(std::string_view content, int line) {
+std::optional<YamlMistake> unfit_line(std::string_view content, int line) {
   const auto bad = std::find_if(content.begin(), content.end(), is_control);
   if (bad != content.end()) {
-    return Complaint{{line, static_cast<int>(bad - content.begin()) + 1},
-                     "a control character (byte " + std::to_string(static_cast<unsigned char>(*bad)) + ")"};
+    return YamlMistake{{line, static_cast<int>(bad - content.begin()) + 1},
+                       "a control character (byte " + std::to_string(static_cast<unsigned char>(*bad)) + ")"};
   }
-  if (!is_utf8(content)) return Complaint{{line, 1}, "the line is not UTF-8"};
+  if (!is_utf8(content)) return YamlMistake{{line, 1}, "the line is not UTF-8"};
   const auto marks = std::count_if(content.begin(), content.end(), [](char c) {
     return std::string_view("[{,:?").find(c) != std::string_view::npos;
   });
   if (static_cast<std::size_t>(marks) <= max_yaml_nodes) return std::nullopt;
-  return Complaint{{line, 1}, "more than " + std::to_string(max_yaml_nodes) + " values in one line"};
+  return YamlMistake{{line, 1}, "more than " + std::to_string(max_yaml_nodes) + " values in one line"};
 }
 
-std::optional<Complaint> unfit_text(std::string_view text) {
+std::optional<YamlMistake> unfit_text(std::string_view text) {
   for (int line = 1; !text.empty(); ++line) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     if (auto complaint = unfit_line(text.substr(0, end), line)) return complaint;
@@ -249,7 +249,7 @@ const YamlNode* YamlNode::find(std::string_view key) const {
   return nullptr;
 }
 
-std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<Complaint>& complaints) {
+std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<YamlMistake>& complaints) {
   if (auto unfit = unfit_text(text)) {
     complaints.push_back(*std::move(unfit));
     return std::nullopt;

@@ -37,7 +37,7 @@ struct YamlNode::Entry {
 };
 
 /// A mistake in the text.
-struct Complaint {
+struct YamlMistake {
   Position at;
   std::string text;
 };
@@ -48,7 +48,7 @@ inline constexpr std::size_t max_yaml_depth = 32;
 /// One document, aliases replaced by copies; null for a text without any. Of duplicate keys the first counts
 /// and each further one is a complaint. nullopt, with a complaint, when the text cannot be read as YAML at
 /// all.
-std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<Complaint>& complaints);
+std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<YamlMistake>& complaints);
 
 /// `text` for a message: in single quotes, cut when long, control characters replaced.
 std::string quoted(std::string_view text);

@@ -7,7 +7,7 @@ using namespace kurultai;
 namespace {
 
 YamlNode tree_of(std::string_view text) {
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   auto tree = parse_yaml(text, complaints);
   REQUIRE(complaints.empty());
   REQUIRE(tree.has_value());
@@ -15,7 +15,7 @@ YamlNode tree_of(std::string_view text) {
 }
 
 std::string complaint_of(std::string_view yaml) {
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   parse_yaml(yaml, complaints);
   REQUIRE(complaints.size() == 1);
   const auto& [at, text] = complaints[0];
@@ -77,7 +77,7 @@ TEST_CASE("an alias is a copy of what it names") {
 }
 
 TEST_CASE("duplicate keys are found at every level, and the first one counts") {
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   const auto tree = parse_yaml("a: 1\nb: {c: 1, c: 2}\na: 3\n\"a\": 4\n", complaints);
   REQUIRE(tree.has_value());
   CHECK(tree->find("a")->text == "1");

@@ -28,12 +28,12 @@ constexpr int looks_until_gone = 500;  // after that its guardian clears up
 
 }  // namespace
 
-Kurultaid::Kurultaid(const KurultaidOptions& options) {
+Kurultaid::Kurultaid(const KurultaidOptions& options) : options_(options) {
   std::string name = "/tmp/kurultai-bench-XXXXXX";
   directory_ = ::mkdtemp(name.data());
   state_ = options.state_directory.empty() ? directory_ + "/state" : options.state_directory;
   std::ofstream(directory_ + "/memory.yaml") << options.config;
-  start(options);
+  start();
   for (int looks = 0; !answers(); ++looks) {
     if (::waitpid(pid_, nullptr, WNOHANG) != 0) give_up("kurultaid has ended at once");
     if (looks > looks_until_up) {
@@ -44,25 +44,43 @@ Kurultaid::Kurultaid(const KurultaidOptions& options) {
   }
 }
 
-Kurultaid::~Kurultaid() { end(); }
+Kurultaid::~Kurultaid() {
+  end();
+  std::error_code error;
+  std::filesystem::remove_all(directory_, error);
+}
 
-void Kurultaid::start(const KurultaidOptions& options) {
+void Kurultaid::crash_and_restart() {
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  start();
+}
+
+bool Kurultaid::restart_if_gone() {
+  if (::waitpid(pid_, nullptr, WNOHANG) == 0) return false;
+  start();
+  return true;
+}
+
+void Kurultaid::start() {
   const std::string program = std::filesystem::path(own_path()).parent_path() / "kurultaid";
-  std::vector<std::string> words = {program,       "--config",       directory_ + "/memory.yaml",
-                                    "--socket",    socket(),         "--state-dir",
-                                    state_,        "--listen",       "none",
-                                    "--log-level", options.log_level};
+  std::vector<std::string> words = {program,       "--config",        directory_ + "/memory.yaml",
+                                    "--socket",    socket(),          "--state-dir",
+                                    state_,        "--listen",        "none",
+                                    "--log-level", options_.log_level};
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
-  if (!options.log_file.empty())
-    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, options.log_file.c_str(),
+  if (!options_.log_file.empty())
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, options_.log_file.c_str(),
                                        O_WRONLY | O_CREAT | O_APPEND, 0644);
   // What it says at its end is none of ours.
   ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  // Connections of ours that were open meanwhile are none of its own: libcurl's are inherited.
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
   posix_spawnattr_t attributes;  // in a session of its own, as service managers start it
   ::posix_spawnattr_init(&attributes);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
@@ -73,6 +91,7 @@ void Kurultaid::start(const KurultaidOptions& options) {
 }
 
 void Kurultaid::end() {
+  if (pid_ == 0) return;
   // The second signal ends the drain: what still runs is of no use to anybody.
   ::kill(pid_, SIGTERM);
   for (int looks = 0; ::waitpid(pid_, nullptr, WNOHANG) == 0; ++looks) {
@@ -80,8 +99,7 @@ void Kurultaid::end() {
     if (looks == looks_until_gone) ::kill(pid_, SIGKILL);
     std::this_thread::sleep_for(look);
   }
-  std::error_code error;
-  std::filesystem::remove_all(directory_, error);
+  pid_ = 0;
 }
 
 bool Kurultaid::answers() const {
@@ -99,9 +117,14 @@ void Kurultaid::configure(const std::string& config) const {
   std::ofstream(directory_ + "/memory.yaml") << config;
 }
 
-std::vector<std::string> Kurultaid::workers_groups() const {
+std::string Kurultaid::instance() const {
   std::string instance;
   std::ifstream(state_ + "/instance") >> instance;
+  return instance;
+}
+
+std::vector<std::string> Kurultaid::workers_groups() const {
+  const std::string name = "/kurultai-" + instance() + "/workers";
   std::vector<std::string> groups;
   namespace fs = std::filesystem;
   std::error_code error;
@@ -109,7 +132,7 @@ std::vector<std::string> Kurultaid::workers_groups() const {
   for (fs::recursive_directory_iterator at("/sys/fs/cgroup", options, error), end; at != end;
        at.increment(error)) {
     const std::string path = at->path();
-    if (path.ends_with("/kurultai-" + instance + "/workers")) groups.push_back(path);
+    if (path.ends_with(name)) groups.push_back(path);
   }
   return groups;
 }

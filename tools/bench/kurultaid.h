@@ -24,6 +24,13 @@ class Kurultaid {
   Kurultaid(const Kurultaid&) = delete;
   Kurultaid& operator=(const Kurultaid&) = delete;
 
+  /// SIGKILL, and the next one in the same directories; does not wait until that answers.
+  void crash_and_restart();
+  /// Whether it had ended by itself; then it is started again likewise.
+  bool restart_if_gone();
+  /// Ends it in its own way, and waits; then nothing but `directory` is left of it.
+  void end();
+
   /// Writes another configuration, for a reload.
   void configure(const std::string& config) const;
   pid_t pid() const { return pid_; }
@@ -31,12 +38,14 @@ class Kurultaid {
   std::string socket() const { return directory_ + "/s"; }
   /// The groups that are the parents of its workers' groups, of every cgroup hierarchy.
   std::vector<std::string> workers_groups() const;
+  /// What it marks its processes (`KURULTAI_INSTANCE`) and groups with.
+  std::string instance() const;
 
  private:
-  void start(const KurultaidOptions& options);
+  void start();
   bool answers() const;
-  void end();
 
+  KurultaidOptions options_;
   std::string directory_;
   std::string state_;
   pid_t pid_ = 0;

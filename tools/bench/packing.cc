@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -25,6 +24,7 @@
 #include "tools/bench/packing/schedule.h"
 #include "tools/bench/packing/table.h"
 #include "tools/bench/packing/workload.h"
+#include "tools/bench/scratch.h"
 #include "tools/kurultai/interrupts.h"
 
 namespace {
@@ -40,25 +40,6 @@ struct Options {
   bool peers = true;
   std::string log_file;
   bool json = false;
-};
-
-class Scratch {
- public:
-  Scratch() {
-    std::string name = "/tmp/kurultai-packing-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) give_up("mkdtemp " + name);
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 int mib_of(Bytes bytes) { return static_cast<int>(bytes.count >> 20); }
@@ -103,7 +84,7 @@ void run_peers(const Course& course, std::vector<Outcome>& outcomes, std::vector
 
 int run(const Options& options) {
   const Interrupts interrupts;
-  const Scratch scratch;
+  const Scratch scratch("kurultai-packing");
   const auto tasks = make_workload(options.workload);
   const Course course{tasks, options.budget, options.workload.most_mib, scratch.path()};
   const Bytes usable = share_of(options.budget, Thresholds{}.at(Threshold::preempt));
