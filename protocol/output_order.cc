@@ -23,7 +23,8 @@ Result<OutputOrder> read_output_order(std::string_view text) {
   const std::string format = value->value("format", json()).dump();
   if (format == R"("none")") return OutputOrder{.is_log = true};
   const json line = value->value("maxLine", json()), rules = value->value("rules", json());
-  if (format != R"("jsonl")" || !line.is_number_unsigned() || !rules.is_array()) {
+  const bool has_line = line.is_number_unsigned() && std::in_range<std::int64_t>(line.get<std::uint64_t>());
+  if (format != R"("jsonl")" || !has_line || !rules.is_array()) {
     return failure("output: is neither none nor jsonl with maxLine and rules");
   }
   OutputOrder order{.max_line = {line.get<std::int64_t>()}};

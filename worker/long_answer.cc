@@ -1,14 +1,17 @@
 #include "worker/long_answer.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace kurultai {
 namespace {
 
+constexpr std::string_view blanks = " \t\r";
+
 std::string_view without_blanks(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \t\r");
+  const std::size_t first = text.find_first_not_of(blanks);
   if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
 }  // namespace
@@ -20,9 +23,13 @@ void LongAnswer::feed(std::string_view piece) {
   for (std::size_t at = 0; at < piece.size(); ++at) {
     const Event event = scanner_.step(piece[at]);
     const int depth = scanner_.depth();
-    if (event == Event::broken) return;
+    if (event == Event::broken) {
+      take(piece.substr(begin, at - begin));
+      in_member_ = false;
+      return;
+    }
     if (event == Event::none) {
-      if (in_flag_ && piece[at] != ' ') is_error_.add(piece.substr(at, 1));
+      if (in_flag_) is_error_.add(piece.substr(at, 1));
       at += scanner_.plain_run(piece.substr(at + 1));
     } else if (event == Event::colon && depth == 1) {
       begin_member();
@@ -32,8 +39,7 @@ void LongAnswer::feed(std::string_view piece) {
     } else if (event != Event::colon && depth <= 2) {
       in_flag_ = false;
       const bool ends_member = event == Event::comma ? depth == 1 : depth == 0;
-      if (ends_member) take(piece.substr(begin, at - begin));
-      if (ends_member) in_member_ = false;
+      if (ends_member) end_member(piece.substr(begin, at - begin));
     }
   }
   take(piece.substr(begin));
@@ -51,6 +57,7 @@ void LongAnswer::begin_member() {
   if (key == "method") has_method_ = true;
   if (key == "id") {
     member_ = Member::id;
+    has_id_ = false;
     id_.text.clear();
   } else if (key == "error") {
     member_ = Member::error;
@@ -60,6 +67,12 @@ void LongAnswer::begin_member() {
     if (has_result_) trouble_ = "the answer has two results";
     has_result_ = true;
   }
+}
+
+void LongAnswer::end_member(std::string_view rest) {
+  take(rest);
+  has_id_ = has_id_ || (in_member_ && member_ == Member::id);
+  in_member_ = false;
 }
 
 void LongAnswer::take(std::string_view bytes) {
@@ -89,11 +102,23 @@ void LongAnswer::keep(std::string_view bytes) {
   if (!trouble_.empty()) file_.reset();
 }
 
+void LongAnswer::Text::add(std::string_view piece) {
+  if (text.empty()) piece.remove_prefix(std::min(piece.find_first_not_of(blanks), piece.size()));
+  text.append(piece.substr(0, limit - text.size()));
+}
+
+bool LongAnswer::is_error() const { return without_blanks(is_error_.text) == "true"; }
+
+std::string_view LongAnswer::error() const {
+  const std::string_view text = without_blanks(error_.text);
+  return text == "null" ? std::string_view() : text;
+}
+
 std::optional<std::int64_t> LongAnswer::id() const {
   const std::string_view text = without_blanks(id_.text);
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (!has_id_ || error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
   return number;
 }
 

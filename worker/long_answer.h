@@ -28,9 +28,9 @@ class LongAnswer {
   bool has_method() const { return has_method_; }
   bool has_result() const { return has_result_; }
   /// The result says `isError: true`.
-  bool is_error() const { return is_error_.text == "true"; }
-  /// The `error` of JSON-RPC as it stands, cut; empty: none.
-  const std::string& error() const { return error_.text; }
+  bool is_error() const;
+  /// The `error` of JSON-RPC as it stands, cut; empty: none, or null.
+  std::string_view error() const;
   /// Why the result cannot be had; empty: it can.
   std::string trouble() const;
   Bytes bytes() const { return bytes_; }
@@ -40,12 +40,13 @@ class LongAnswer {
   struct Text {
     std::size_t limit;
     std::string text;
-    void add(std::string_view piece) { text.append(piece.substr(0, limit - text.size())); }
+    void add(std::string_view piece);  // but for blanks in front
   };
   enum class Member : unsigned char { other, id, error, result };
 
   void take(std::string_view bytes);
   void begin_member();
+  void end_member(std::string_view rest);
   void begin_inner_member();
   void keep(std::string_view bytes);
 
@@ -55,6 +56,7 @@ class LongAnswer {
   Member member_ = Member::other;
   bool in_member_ = false;  // of the outermost object, behind its colon
   bool in_flag_ = false;    // the value of isError
+  bool has_id_ = false;     // all of it: the beginning of a number is another request's
   bool has_method_ = false;
   bool has_result_ = false;
   Bytes bytes_{};  // of the line

@@ -116,7 +116,8 @@ FromAgent answer_with(const TaskMessage& task, JsonText result) {
 }
 
 FromAgent answer_of(const Asked& call, LongAnswer& answer) {
-  if (!answer.error().empty()) return failed(call, answer.error(), FailReason::agent_error, true);
+  if (!answer.error().empty())
+    return failed(call, std::string(answer.error()), FailReason::agent_error, true);
   if (const std::string trouble = answer.trouble(); !trouble.empty())
     return failed(call, trouble, FailReason::agent_error, false);
   if (!answer.has_result() || !answer.file()) return broken_answer(call, "it has no result");

@@ -124,8 +124,8 @@ class Controller {
   /// gone before their Controller. ENOMEM: no room now, not a broken system. Never fails in the rlimit level.
   virtual Result<std::unique_ptr<WorkerGroup>> make_group(const std::string& name, GroupLimits limits) = 0;
 
-  /// The backstop over all workers. No-op in the rlimit level. May be refused below present use (EBUSY on
-  /// v1).
+  /// The backstop over all workers, on a thread: to take pages back may need its time. Nothing is enforced in
+  /// the rlimit level. May be refused below present use (EBUSY on v1).
   virtual Result<void> set_workers_limit(Bytes limit) = 0;
 
   /// Whether groups have edges.

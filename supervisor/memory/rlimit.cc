@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <set>
 
@@ -164,7 +165,8 @@ class RlimitController : public Controller {
   std::vector<std::string> group_paths() const override { return {}; }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
 
-  /// Nothing enforces it; readings come to be exact in its neighbourhood.
+  /// Nothing enforces it; readings come to be exact in its neighbourhood. Comes on a thread, while the loop
+  /// may ask for a reading.
   Result<void> set_workers_limit(Bytes limit) override {
     budget_ = limit;
     return {};
@@ -177,7 +179,7 @@ class RlimitController : public Controller {
   }
 
   std::function<Result<WorkersReading>()> reading_job(bool each_group) const override {
-    return [proc_root = proc_root_, requests = requests(), budget = budget_, each_group] {
+    return [proc_root = proc_root_, requests = requests(), budget = budget_.load(), each_group] {
       auto reading = read_trees(proc_root, requests, budget);
       if (reading && !each_group) reading->groups.clear();
       return reading;
@@ -207,7 +209,7 @@ class RlimitController : public Controller {
   std::string proc_root_;
   std::string instance_;
   std::string explanation_;
-  Bytes budget_;
+  std::atomic<Bytes> budget_;
   std::vector<const RlimitGroup*> groups_;
 };
 

@@ -50,6 +50,11 @@ Result<std::unique_ptr<JobThread>> JobThread::start(Loop& loop, const char* name
   const int status = uv_async_init(loop.raw(), handle.get(), [](uv_async_t* sent) noexcept {
     auto* of = static_cast<Shared*>(sent->data);
     if (of == nullptr || !of->done) return;
+    // Sent with the lock held: with it, what the job has written is there to be read, whatever libuv
+    // promises.
+    {
+      const std::lock_guard seen(of->mutex);
+    }
     const auto done = std::exchange(of->done, nullptr);  // it may ask for the next
     done();
   });

@@ -71,9 +71,10 @@ TEST_CASE("an order for the host comes back as it was sent") {
   CHECK(read_output_order(to_text(order)).value() == order);
   const OutputOrder log{.is_log = true};
   CHECK(read_output_order(to_text(log)).value() == log);
-  for (const char* text :
-       {"", "5", "{}", R"({"format":"xml"})", R"({"format":"jsonl"})",
-        R"({"format":"jsonl","maxLine":-1,"rules":[]})", R"({"format":"jsonl","maxLine":5,"rules":[{}]})"}) {
+  for (const char* text : {"", "5", "{}", R"({"format":"xml"})", R"({"format":"jsonl"})",
+                           R"({"format":"jsonl","maxLine":-1,"rules":[]})",
+                           R"({"format":"jsonl","maxLine":18446744073709551615,"rules":[]})",
+                           R"({"format":"jsonl","maxLine":5,"rules":[{}]})"}) {
     CHECK_MESSAGE(!read_output_order(text), text);
   }
 }

@@ -367,6 +367,22 @@ class LargeAnswers(McpTest):
         self.host.tool("reply", lines=['{"id":ID,"error":{"code":-32000,"message":"%s"}}' % ("y" * 2_000_000)])
         self.assertIn('"code":-32000', self.failure(self.host.answer()))
 
+    def test_an_id_that_is_cut_off_is_nobodys(self):
+        self.host = self.start()
+        self.host.tool("reply", lines=['{"id":ID', '{"x":"%s","id":ID' % ("y" * 2_000_000), '{"id":ID,"result":{"x":1}}'])
+        self.assertIn(b"not a message of MCP", self.host.line())
+        self.assertIn(b"that answers nothing", self.host.line())
+        self.assertEqual(self.host.answer()["result"], {"x": 1})
+
+    def test_a_huge_answer_is_understood_however_it_is_spaced_and_null_is_no_error(self):
+        self.host = self.start()
+        self.host.tool("reply", lines=['{"error": null, "id":%sID, "result": {"x":"%s"}}' % (" " * 40, "y" * 2_000_000)])
+        self.assertEqual(len(self.file_of(self.host.answer())), 2_000_009)
+        self.host.tool("reply", lines=['{"id":ID,"result":{"isError":\ttrue\t,"x":"%s"}}' % ("y" * 2_000_000)])
+        answer = self.host.answer()
+        self.assertIn("what it says is in the result", self.failure(answer))
+        self.file_of(answer)
+
     def test_more_than_the_result_limit_fails_its_call_alone(self):
         self.host = self.start()
         for size in (200_000, 5_000_000):
