@@ -96,13 +96,16 @@ double time_step(double seconds) {
 
 std::string frame(const Panel& panel, const std::string& title) {
   std::string svg = text_at(left, panel.top - 10, "start", title, "#000");
-  for (double value = 0; value <= panel.bytes; value += step_of(panel.bytes, 5)) {
+  const double step = step_of(panel.bytes, 5);
+  for (int i = 0; i * step <= panel.bytes; ++i) {
+    const double value = i * step;
     svg += line(left, panel.y(value), width - right, panel.y(value), "stroke=\"#ddd\"");
     svg += text_at(left - 8, panel.y(value) + 4, "end", brief(Bytes{std::llround(value)}));
   }
-  for (double at = 0; at <= panel.seconds; at += time_step(panel.seconds))
-    svg += text_at(panel.x(at), panel.top + panel.height + 18, "middle",
-                   brief(Duration(std::llround(at * 1000))));
+  const double pace = time_step(panel.seconds);
+  for (int i = 0; i * pace <= panel.seconds; ++i)
+    svg += text_at(panel.x(i * pace), panel.top + panel.height + 18, "middle",
+                   i == 0 ? "0" : brief(Duration(std::llround(i * pace * 1000))));
   return svg +
          line(left, panel.top + panel.height, width - right, panel.top + panel.height, "stroke=\"#444\"");
 }

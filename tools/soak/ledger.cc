@@ -31,7 +31,7 @@ void Ledger::take_early(const std::string& id) {
   at->second.runs_done += static_cast<int>(std::erase(early_keys_, at->second.task.key));
   const auto early = std::ranges::find(early_, id, &Early::id);
   if (early == early_.end()) return;
-  const Early taken = *early;
+  const Early taken = std::move(*early);
   early_.erase(early);
   close_entry(at, taken.ending, taken.at);
 }
@@ -154,6 +154,7 @@ std::string Ledger::any(std::uint64_t number) const {
 
 std::vector<std::string> Ledger::all() const {
   std::vector<std::string> ids;
+  ids.reserve(open_.size());
   for (const auto& [id, entry] : open_) ids.push_back(id);
   return ids;
 }

@@ -49,6 +49,7 @@ struct Usage {};
 
 [[noreturn]] void refuse(const std::vector<ConfigError>& errors) {
   std::vector<std::string> lines;
+  lines.reserve(errors.size());
   for (const ConfigError& error : errors) lines.push_back(to_string(error));
   refuse(lines);
 }
@@ -76,19 +77,18 @@ bool is_installed(const std::string& program) {
   const char* const path = std::getenv("PATH");
   std::istringstream folders(path != nullptr ? path : "");
   for (std::string folder; std::getline(folders, folder, ':');) {
-    if (::access((folder + "/" + program).c_str(), X_OK) == 0) return true;
+    folder.append("/").append(program);
+    if (::access(folder.c_str(), X_OK) == 0) return true;
   }
   return false;
 }
 
 /// Tasks whose interpreter is not here are done without, and that is said.
-void leave_out_missing(Profile& profile) {
-  for (const auto& [runs, program] : {std::pair(Runs::python, "python3"), std::pair(Runs::node, "node")}) {
-    const auto uses = [runs](const TaskKind& kind) { return kind.runs == runs; };
-    if (std::ranges::none_of(profile.kinds, uses) || is_installed(program)) continue;
-    std::fprintf(stderr, "kurultai-soak: %s is not installed: its tasks are left out\n", program);
-    std::erase_if(profile.kinds, uses);
-  }
+void leave_out_missing(Profile& profile, Runs runs, const std::string& program) {
+  const auto uses = [runs](const TaskKind& kind) { return kind.runs == runs; };
+  if (std::ranges::none_of(profile.kinds, uses) || is_installed(program)) return;
+  std::fprintf(stderr, "kurultai-soak: %s is not installed: its tasks are left out\n", program.c_str());
+  std::erase_if(profile.kinds, uses);
   if (profile.kinds.empty()) refuse({profile.name + ": no task is left"});
 }
 
@@ -111,7 +111,8 @@ Profile profile_of(const Options& options) {
     profile->every_so_often(Mischief::kill_supervisor) =
         checked(parse_duration(options.kill_supervisor), "--kill-supervisor");
   if (profile->length <= Duration(0)) refuse({"--for: must be more than nothing"});
-  leave_out_missing(*profile);
+  leave_out_missing(*profile, Runs::python, "python3");
+  leave_out_missing(*profile, Runs::node, "node");
   compress(*profile, options.session.scale);
   return *std::move(profile);
 }

@@ -110,7 +110,7 @@ void Chaos::act(Mischief what) {
   }
 }
 
-void Chaos::expect(Request request, std::string what, std::function<bool(int)> is_right) {
+void Chaos::expect(Request request, std::string what, const std::function<bool(int)>& is_right) {
   prey_.ask(std::move(request), [this, what = std::move(what), is_right](const Answer<Response>& answer) {
     if (answer && !is_right(answer->status))
       ++prey_.outcome.unexpected[what + ": " + std::to_string(answer->status)];

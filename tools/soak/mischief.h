@@ -48,7 +48,7 @@ class Chaos {
   void malformed();
   void reload();
   Config changed();
-  void expect(Request request, std::string what, std::function<bool(int)> is_right);
+  void expect(Request request, std::string what, const std::function<bool(int)>& is_right);
   TimePoint next(Mischief what, TimePoint now);
 
   const Profile& profile_;

@@ -95,7 +95,7 @@ Result<Duration> duration_of(const YamlNode& node) {
 
 /// Puts what `read` gives into `to`.
 template <typename To, typename Read>
-Taker take(To& to, Read read) {
+Taker take(To& to, const Read& read) {
   return [&to, read](const YamlNode& node) -> std::optional<std::string> {
     auto value = read(node);
     if (!value) return value.error().message;
