@@ -21,6 +21,9 @@ Position position_of(const YAML::Mark& mark) {
   return {mark.line + 1, mark.column + 1};
 }
 
+/// The line behind the text is the last that an editor shows; the end mark makes one more.
+Position inside(int last, Position at) { return at.line <= last ? at : Position{last, 1}; }
+
 /// Ends the parse from inside yaml-cpp's callbacks; caught in parse_yaml.
 struct Stop {
   YamlMistake complaint;
@@ -47,8 +50,8 @@ Extent extent_of(const YamlNode& node) {
 /// Builds the tree from yaml-cpp's events. The stack is a vector: depth costs no stack of the process.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  TreeBuilder(std::string_view end_mark, std::vector<YamlMistake>& complaints)
-      : end_mark_(end_mark), complaints_(complaints) {}
+  TreeBuilder(std::string_view end_mark, int last_line, std::vector<YamlMistake>& complaints)
+      : end_mark_(end_mark), last_line_(last_line), complaints_(complaints) {}
 
   YamlNode take() { return std::move(root_); }
 
@@ -126,7 +129,7 @@ class TreeBuilder : public YAML::EventHandler {
     count(1, mark);
     YamlNode node;
     node.kind = kind;
-    node.at = position_of(mark);
+    node.at = inside(last_line_, position_of(mark));
     return node;
   }
 
@@ -187,6 +190,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   std::string_view end_mark_;
+  int last_line_;
   std::vector<YamlMistake>& complaints_;
   YamlNode root_;
   std::vector<Frame> open_;
@@ -234,12 +238,6 @@ std::string end_mark_for(std::string_view text) {
   return mark;
 }
 
-/// The line behind the text is the last that an editor shows; the end mark makes one more.
-Position inside(std::string_view text, Position at) {
-  const auto last = static_cast<int>(std::count(text.begin(), text.end(), '\n')) + 1;
-  return at.line <= last ? at : Position{last, 1};
-}
-
 }  // namespace
 
 const YamlNode* YamlNode::find(std::string_view key) const {
@@ -254,19 +252,20 @@ std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<YamlMistak
     complaints.push_back(*std::move(unfit));
     return std::nullopt;
   }
+  const auto last_line = static_cast<int>(std::count(text.begin(), text.end(), '\n')) + 1;
   try {
     const std::string end_mark = end_mark_for(text);
     std::istringstream input{
         std::string(text).append(text.ends_with('\n') ? "" : "\n").append(end_mark).append("\n")};
     YAML::Parser parser(input);
-    TreeBuilder builder(end_mark, complaints);
+    TreeBuilder builder(end_mark, last_line, complaints);
     while (parser.HandleNextDocument(builder)) {
     }
     return builder.take();
   } catch (Stop& stop) {
-    complaints.push_back(std::move(stop.complaint));
+    complaints.push_back({inside(last_line, stop.complaint.at), std::move(stop.complaint.text)});
   } catch (const YAML::Exception& error) {
-    complaints.push_back({inside(text, position_of(error.mark)), "not YAML: " + error.msg});
+    complaints.push_back({inside(last_line, position_of(error.mark)), "not YAML: " + error.msg});
   } catch (const std::exception& error) {
     complaints.push_back({{}, std::string("not YAML: ") + error.what()});
   }

@@ -16,7 +16,7 @@ Result<std::int64_t> unused_cache(std::string_view stat, const CacheKeys& keys, 
   auto inactive = flat_number(stat, keys.inactive, path);
   if (!inactive) return inactive;
   const auto number = [&](const char* key) { return flat_number(stat, key, path).value_or(0); };
-  return *inactive + std::min(number(keys.active), number(keys.dirty) + number(keys.writeback));
+  return sum_of(*inactive, std::min(number(keys.active), sum_of(number(keys.dirty), number(keys.writeback))));
 }
 
 Result<void> make_directory(const std::string& path) {

@@ -46,7 +46,7 @@ class Charge1 : public Charge {
     auto kills = oom_kills();
     if (!kills) return std::unexpected(kills.error());
     // Usage and stat are counted in batches of their own: the difference may dip below zero.
-    const std::int64_t working = std::max<std::int64_t>(*usage - *cache, 0) + swap;
+    const std::int64_t working = sum_of(std::max<std::int64_t>(*usage - *cache, 0), swap);
     return GroupReading{{*usage}, {working}, {swap}, {active}, static_cast<std::uint64_t>(*kills)};
   }
 

@@ -62,6 +62,10 @@ class KernelKnob {
 
 /// What `max` and numbers beyond 63 bits mean here.
 inline constexpr std::int64_t unlimited = INT64_MAX;
+/// Of two such numbers.
+constexpr std::int64_t sum_of(std::int64_t a, std::int64_t b) {
+  return a > unlimited - b ? unlimited : a + b;
+}
 
 /// A file that holds one number, or `max`.
 Result<std::int64_t> parse_number(std::string_view text, const std::string& file);

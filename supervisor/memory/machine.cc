@@ -23,6 +23,7 @@ Result<Bytes> memory_figure(const std::string& proc_root, const std::string& nam
   if (end == std::string::npos || text->substr(end, 3) != " kB") return failure(file + ": no " + name);
   auto kilobytes = parse_number(std::string_view(*text).substr(digits, end - digits), file);
   if (!kilobytes) return std::unexpected(kilobytes.error());
+  if (*kilobytes > unlimited / 1024) return failure(file + ": no " + name);
   return kibibytes(*kilobytes);
 }
 

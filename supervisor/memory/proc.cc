@@ -26,6 +26,12 @@ bool take_number(std::string_view& text, Number& number) {
   return true;
 }
 
+/// One that counts something: neither negative nor more than any machine has (8 Pi, in kB or pages), so that
+/// it can be turned into bytes, and a thousand of them can be added up.
+bool take_count(std::string_view& text, std::int64_t& count) {
+  return take_number(text, count) && count >= 0 && count <= std::int64_t{1} << 43;
+}
+
 void skip_word(std::string_view& text) {
   while (text.starts_with(' ')) text.remove_prefix(1);
   text.remove_prefix(std::min(text.find(' '), text.size()));
@@ -40,7 +46,7 @@ Result<Bytes> kilobytes(std::string_view text, std::string_view key, const std::
       line.remove_prefix(key.size() + 1);
       while (line.starts_with('\t')) line.remove_prefix(1);
       std::int64_t number = 0;
-      if (take_number(line, number) && line == " kB") return kibibytes(number);
+      if (take_count(line, number) && line == " kB") return kibibytes(number);
       return failure(file + ": '" + std::string(key) + "' holds no size");
     }
     start = end + 1;
@@ -144,7 +150,7 @@ Result<ProcessState> parse_stat(std::string_view text, const std::string& file) 
   for (int field = 7; field < 14; ++field) skip_word(text);
   for (int field = 14; field < 18; ++field) {  // utime, stime, cutime, cstime
     std::int64_t ticks = 0;
-    if (!take_number(text, ticks)) return damaged();
+    if (!take_count(text, ticks)) return damaged();
     process.cpu += std::chrono::microseconds(ticks * (1000000 / ticks_per_second));
   }
   for (int field = 18; field < 20; ++field) skip_word(text);
@@ -158,7 +164,7 @@ Result<Statm> parse_statm(std::string_view text, const std::string& file) {
   static const std::int64_t page = ::sysconf(_SC_PAGESIZE);
   std::array<std::int64_t, 3> pages{};
   for (std::int64_t& count : pages)
-    if (!take_number(text, count)) return failure(file + ": not a statm line");
+    if (!take_count(text, count)) return failure(file + ": not a statm line");
   return Statm{{pages[0] * page}, {pages[1] * page}, {pages[2] * page}};
 }
 

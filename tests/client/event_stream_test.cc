@@ -40,3 +40,21 @@ TEST_CASE("a line that is too long is dropped, the stream goes on") {
   REQUIRE(events.size() == 1);
   CHECK(events[0].data == "y");
 }
+
+TEST_CASE("lines of data without anything in them are lines, too, and an id with a NUL is none") {
+  EventStream stream;
+  const auto events =
+      stream.feed("id: 1\ndata\ndata: x\ndata:\n\n" + std::string("id: a\0b\n", 8) + "data:\n\n");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].data == "\nx\n");
+  CHECK(stream.last_id() == "1");
+}
+
+TEST_CASE("an event of endless lines is not held, and the one behind it comes") {
+  EventStream stream;
+  const std::string line = "data: " + std::string(1000, 'x') + "\n";
+  for (int i = 0; i < 2000; ++i) CHECK(stream.feed(line).empty());
+  const auto events = stream.feed("\nid: 9\ndata: y\n\n");
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].data == "y");
+}

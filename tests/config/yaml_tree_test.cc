@@ -104,6 +104,7 @@ TEST_CASE("what a configuration has no use for is refused") {
   CHECK(contains(complaint_of("[a]: 1\n"), "a key must be a word"));
   CHECK(contains(complaint_of("{x: 1}: 1\n"), "a key must be a word"));
   CHECK(contains(complaint_of("~: 1\n"), "a key must be a word"));
+  CHECK(complaint_of("?") == "1:1 a key must be a word");  // not in a line that the text does not have
 }
 
 TEST_CASE("bytes that are no text are refused, also those that yaml-cpp takes for the end") {

@@ -4,10 +4,14 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define HOLDS(condition)                                                                  \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
-      std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                       \
-    }                                                                                     \
-  } while (false)
+namespace kurultai::fuzz {
+
+[[noreturn]] inline void does_not_hold(const char* file, int line, const char* condition) {
+  std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+  std::abort();
+}
+
+}  // namespace kurultai::fuzz
+
+#define HOLDS(condition) \
+  ((condition) ? static_cast<void>(0) : ::kurultai::fuzz::does_not_hold(__FILE__, __LINE__, #condition))

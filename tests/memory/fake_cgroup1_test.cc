@@ -178,6 +178,21 @@ TEST_CASE("more inactive pages than charge is nothing used, not less") {
   CHECK(group->read()->used == Bytes{0});
 }
 
+TEST_CASE("numbers at the end of what can be counted stay there") {
+  const FakeMachine machine;
+  machine.tree.write(machine.w1 + "/memory.usage_in_bytes", "9223372036854775807\n");
+  const auto used_with = [&](const std::string& inactive) {
+    machine.tree.write(machine.w1 + "/memory.stat",
+                       "total_inactive_file " + inactive +
+                           "\ntotal_active_file 9223372036854775807\ntotal_dirty 9223372036854775807\n"
+                           "total_writeback 9223372036854775807\ntotal_swap 9223372036854775807\n");
+    const auto controller = machine.make().value();
+    return controller->make_group("w1", {mebibytes(64), 0}).value()->read()->used;
+  };
+  CHECK(used_with("0") == Bytes{INT64_MAX});
+  CHECK(used_with("9223372036854775807") == Bytes{INT64_MAX});
+}
+
 TEST_CASE("a reading that fails is an error that names the file") {
   struct Row {
     const char* file;

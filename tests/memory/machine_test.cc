@@ -58,7 +58,8 @@ TEST_CASE("the lowest limit up the tree counts in version 2") {
 TEST_CASE("a machine that does not tell its memory is an error") {
   const Machine machine;
   const std::string file = machine.tree.at("proc/meminfo");
-  for (const char* text : {"", "MemFree: 5 kB\n", "MemTotal:\n", "MemTotal: 12", "MemTotal: 12 MB\n"}) {
+  for (const char* text : {"", "MemFree: 5 kB\n", "MemTotal:\n", "MemTotal: 12", "MemTotal: 12 MB\n",
+                           "MemTotal: 9223372036854775807 kB\n"}) {
     CAPTURE(text);
     machine.tree.write("proc/meminfo", text);
     CHECK(machine.memory().error().message == file + ": no MemTotal");

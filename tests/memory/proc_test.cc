@@ -69,7 +69,9 @@ TEST_CASE("CPU time of workers: the living as they are listed, and children that
 TEST_CASE("a damaged stat line is an error") {
   for (const char* text : {"", "x", "12", "12 (sh", "12 (sh)", "12 (sh) ", "12 (sh) S", "12 (sh) S 1",
                            "12 (sh) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0", "12 (sh) S x 1 1",
-                           "12 (sh) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 x 0 5"}) {
+                           "12 (sh) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 x 0 5",
+                           "12 (sh) S 1 1 1 0 -1 0 0 0 0 0 -1 0 0 0 20 0 1 0 5",
+                           "12 (sh) S 1 1 1 0 -1 0 0 0 0 0 9223372036854775807 0 0 0 20 0 1 0 5"}) {
     CAPTURE(text);
     CHECK(parse_stat(text, "/proc/12/stat").error().message == "/proc/12/stat: not a process's stat line");
   }
@@ -111,6 +113,12 @@ TEST_CASE("damaged memory files are errors, never zero") {
   CHECK(parse_statm("", "f").error().message == "f: not a statm line");
   CHECK(parse_statm("1 2", "f").error().message == "f: not a statm line");
   CHECK(parse_statm("1 x 3", "f").error().message == "f: not a statm line");
+  CHECK(parse_statm("1 -2 3", "f").error().message == "f: not a statm line");
+  CHECK(parse_statm("1 9223372036854775807 3", "f").error().message == "f: not a statm line");
+  for (const char* number : {"-5", "9223372036854775807"}) {
+    const std::string text = "Pss: " + std::string(number) + " kB\n";
+    CHECK(parse_smaps_rollup(text, "f").error().message == "f: 'Pss' holds no size");
+  }
   CHECK(parse_smaps_rollup("", "f").error().message == "f: no 'Pss'");
   CHECK(parse_smaps_rollup("Pss: 5 kB\n", "f").error().message == "f: no 'SwapPss'");
   CHECK(parse_smaps_rollup("Pss:\n", "f").error().message == "f: 'Pss' holds no size");

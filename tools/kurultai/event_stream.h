@@ -17,7 +17,9 @@ struct StreamEvent {
 
 class EventStream {
  public:
-  /// The events that `bytes` completes. Comments, events without data and lines over 1 MiB are dropped.
+  static constexpr std::size_t longest = 1024UL * 1024;  // a line, and the data of an event
+
+  /// The events that `bytes` completes. Comments, events without data and what is longer are dropped.
   std::vector<StreamEvent> feed(std::string_view bytes);
 
   /// To resume behind the last event after a lost connection; empty before the first.
@@ -26,8 +28,9 @@ class EventStream {
  private:
   void take_line(std::string_view line, std::vector<StreamEvent>& out);
 
-  LineSplitter lines_{1024UL * 1024};
-  StreamEvent event_;
+  LineSplitter lines_{longest};
+  StreamEvent event_;  // each line of its data with a newline behind it
+  bool is_too_long_ = false;
   std::string last_id_;
 };
 

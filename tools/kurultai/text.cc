@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -87,12 +88,19 @@ std::optional<WallTime> parse_rfc3339(std::string_view text) {
   }
   parts.tm_year -= 1900;
   parts.tm_mon -= 1;
+  std::string_view rest = text.substr(static_cast<std::size_t>(taken));
   double fraction = 0;
-  char* rest = const_cast<char*>(copy.c_str()) + taken;
-  if (*rest == '.') fraction = std::strtod(rest, &rest);
-  if (*rest != 'Z') return std::nullopt;
-  const auto whole = std::chrono::system_clock::from_time_t(timegm(&parts));
-  return whole + std::chrono::milliseconds(std::lround(fraction * 1000.0));
+  if (rest.starts_with('.')) {
+    const std::string_view digits = rest.substr(0, rest.find_first_not_of("0123456789", 1));
+    std::from_chars(digits.data(), digits.data() + digits.size(), fraction);
+    rest.remove_prefix(digits.size());
+  }
+  const std::time_t seconds = timegm(&parts);
+  // The clock counts nanoseconds in 64 bits.
+  constexpr std::time_t farthest = std::time_t{285} * 365 * 86'400;
+  if (rest != "Z" || seconds > farthest || seconds < -farthest) return std::nullopt;
+  return std::chrono::system_clock::from_time_t(seconds) +
+         std::chrono::milliseconds(std::lround(fraction * 1000.0));
 }
 
 std::string age(std::string_view rfc3339, WallTime now) {

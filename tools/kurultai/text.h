@@ -29,7 +29,7 @@ std::string brief(Bytes bytes);
 
 std::string percent(double ratio);
 
-/// The reverse of `to_rfc3339`; fractions of a second are optional.
+/// The reverse of `to_rfc3339`; fractions of a second are optional. Within 285 years of 1970.
 std::optional<WallTime> parse_rfc3339(std::string_view text);
 
 /// How long ago, `-` for a moment that could not be read.
