@@ -28,6 +28,12 @@ Bytes cache_of(const GroupReading& reading) {
 bool is_kill(const Action& action) { return std::holds_alternative<KillTask>(action); }
 bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
 
+/// Only who has the supervisor's rights can move himself; before READY the launcher may be on its way in.
+int escaped_from(Worker& worker) {
+  const bool may_move = !worker.spec().uid || *worker.spec().uid == 0;
+  return may_move && worker.state() == Worker::State::serving ? worker.group().escaped() : 0;
+}
+
 }  // namespace
 
 void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
@@ -131,8 +137,13 @@ void Dispatcher::end_lost_workers() {
   if (now < groups_looked_at_ + groups_pace) return;
   groups_looked_at_ = now;
   for (const auto& worker : pool_.workers()) {
-    if (worker->group().is_lost())
+    if (worker->group().is_lost()) {
       worker->kill_for(WorkerEnd::Cause::group_lost, "its memory group was taken away");
+    } else if (const int pid = escaped_from(*worker); pid > 0) {
+      worker->kill_for(
+          WorkerEnd::Cause::protocol_error,
+          "its process " + std::to_string(pid) + " has left its memory group, where nothing caps it");
+    }
   }
 }
 
