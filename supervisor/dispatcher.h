@@ -342,6 +342,7 @@ class Dispatcher : public WorkerListener {
   // governing.cc: the side of memory
   void end_lost_workers();
   void note_lines(const MemorySnapshot& snapshot);
+  void note_left_behind(const MemorySnapshot& snapshot);
   void note_reading(Worker& worker, const GroupReading& reading);
   std::vector<Candidate> candidates() const;
   void keep_receipt(const Situation& situation, TimePoint now, std::span<const Action> actions);
@@ -481,6 +482,8 @@ class Dispatcher : public WorkerListener {
   Bytes line_before_lowering_;
   TimePoint lowered_until_;  // so long those who have to give way for a lowered line are not killed
   Bytes stray_;              // what is charged to all workers and to none of them
+  Bytes left_behind_;        // of that, what no reclaim can get; when it is much
+  std::optional<TimePoint> left_behind_since_;
   bool reclaiming_ = false;
   TimePoint reclaim_until_;  // page cache is awaited: its disk may hang, and others wait for memory
   std::vector<Suspended> suspended_;

@@ -17,6 +17,9 @@ struct overloaded : Cases... {
 constexpr Bytes worth_reclaiming = mebibytes(8);
 constexpr Duration longest_reclaim{3000};
 constexpr Duration groups_pace{1000};  // between two looks whether all groups are there
+// Of a worker that ends, charges go a little later than its group.
+constexpr Duration charges_linger{5000};
+constexpr double much_left_behind = 0.05;  // of the budget
 
 Bytes cache_of(const GroupReading& reading) {
   return reading.active_cache + std::max(reading.raw - reading.used, Bytes{});
@@ -24,6 +27,12 @@ Bytes cache_of(const GroupReading& reading) {
 
 bool is_kill(const Action& action) { return std::holds_alternative<KillTask>(action); }
 bool takes_a_task(const Action& action) { return victim_of(action) != nullptr; }
+
+/// Only who has the supervisor's rights can move himself; before READY the launcher may be on its way in.
+int escaped_from(Worker& worker) {
+  const bool may_move = !worker.spec().uid || *worker.spec().uid == 0;
+  return may_move && worker.state() == Worker::State::serving ? worker.group().escaped() : 0;
+}
 
 }  // namespace
 
@@ -41,6 +50,7 @@ void Dispatcher::on_reading(const MemorySnapshot& snapshot) {
   // The groups are read after their sum: one that grows in between makes it smaller than their own.
   stray_ = std::max(stray, Bytes{});
   grants_.set_stray(stray_);
+  note_left_behind(snapshot);
   curve_.note(loop_.now(), snapshot.used);
   look_for_leaks(snapshot);
   note_growth(snapshot);
@@ -127,8 +137,13 @@ void Dispatcher::end_lost_workers() {
   if (now < groups_looked_at_ + groups_pace) return;
   groups_looked_at_ = now;
   for (const auto& worker : pool_.workers()) {
-    if (worker->group().is_lost())
+    if (worker->group().is_lost()) {
       worker->kill_for(WorkerEnd::Cause::group_lost, "its memory group was taken away");
+    } else if (const int pid = escaped_from(*worker); pid > 0) {
+      worker->kill_for(
+          WorkerEnd::Cause::protocol_error,
+          "its process " + std::to_string(pid) + " has left its memory group, where nothing caps it");
+    }
   }
 }
 
@@ -153,7 +168,23 @@ void Dispatcher::note_lines(const MemorySnapshot& snapshot) {
   }
 }
 
+/// Files in memory, and shared memory, stay when those who made them are gone, and stay charged.
+void Dispatcher::note_left_behind(const MemorySnapshot& snapshot) {
+  Bytes cache = snapshot.workers.total.active_cache;
+  for (const NamedReading& named : snapshot.workers.groups) cache -= named.reading.active_cache;
+  left_behind_ = stray_ - std::max(cache, Bytes{});
+  if (left_behind_ < share_of(snapshot.budget, much_left_behind)) {
+    left_behind_since_.reset();
+  } else if (!left_behind_since_) {
+    left_behind_since_ = loop_.now();
+  }
+}
+
 std::string Dispatcher::trouble() const {
+  if (left_behind_since_ && loop_.now() >= *left_behind_since_ + charges_linger)
+    return to_string(left_behind_) + " of the budget of " + to_string(budget()) +
+           " are held by what ended workers left in memory: files in /dev/shm or another tmpfs, or shared "
+           "memory";
   if (loop_.now() < lowered_until_)
     return "more is used than the budget of " + to_string(budget()) +
            " allows since it was lowered; tasks give way";

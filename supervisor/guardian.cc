@@ -79,15 +79,20 @@ void remove_directory(const std::string& directory) {
   if (error) complain({"remove " + directory + ": " + error.message()});
 }
 
+void remove_left(const GuardianTask& task, std::chrono::milliseconds patience) {
+  if (::geteuid() == 0) remove_left_in_memory(task.users, patience);
+  for (const std::string& places : task.places)
+    if (!places.empty()) remove_tree(places, patience);
+  if (!task.remove_dir.empty()) remove_directory(task.remove_dir);
+}
+
 void clear_up(const GuardianTask& task, const std::vector<InstancePaths>& groups, bool done) {
   // A supervisor that said `done` may still be on its way out with an exit status of its own: spare it.
   if (auto cleared = clear_instance(groups, {{}, done, group_patience}); !cleared) complain(cleared.error());
   if (!done)
     if (auto swept = sweep_marked(task.groups.proc_root, task.groups.instance, sweep_patience); !swept)
       complain(swept.error());
-  for (const std::string& places : task.places)
-    if (!places.empty()) remove_tree(places, done ? places_patience_at_end : places_patience);
-  if (!task.remove_dir.empty()) remove_directory(task.remove_dir);
+  remove_left(task, done ? places_patience_at_end : places_patience);
 }
 
 struct Pipe {
@@ -126,6 +131,8 @@ bool Guardian::is_there() {
   is_gone_ = is_gone_ || ::waitpid(pid_, nullptr, WNOHANG) != 0;
   return !is_gone_;
 }
+
+void clear_without_guardian(const GuardianTask& task) { remove_left(task, places_patience_at_end); }
 
 Result<Guardian> start_guardian(const GuardianTask& task) {
   if (!may_be_removed(task.remove_dir))

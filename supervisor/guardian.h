@@ -10,6 +10,7 @@
 #include "protocol/error.h"
 #include "supervisor/memory/controller.h"
 #include "supervisor/memory/fd.h"
+#include "supervisor/store/left_in_memory.h"
 
 namespace kurultai {
 
@@ -23,6 +24,8 @@ struct GuardianTask {
   /// Of workers' homes and tmps, removed with all that is in them, as far as that goes quickly: the next
   /// supervisor removes the rest. Absolute; empty ones are passed over.
   std::vector<std::string> places = {};
+  /// Of `user: auto`: what they left in memory is removed.
+  OwnUsers users = {};
 };
 
 /// The supervisor's side. Destroying it says `done`: only a death without destructors is a death without a
@@ -54,5 +57,9 @@ class Guardian {
 /// kurultai-guard, and ends within 3 s after us. The environment must not carry this instance's
 /// KURULTAI_INSTANCE.
 Result<Guardian> start_guardian(const GuardianTask& task);
+
+/// At a proper end of a supervisor whose guardian has gone before it: what that would have removed, but for
+/// the groups, which the Controller has removed.
+void clear_without_guardian(const GuardianTask& task);
 
 }  // namespace kurultai

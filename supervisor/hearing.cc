@@ -84,6 +84,9 @@ void Dispatcher::worker_said(Worker& worker, FromAgent message) {
           if (run == nullptr || run->finishing) {
             worker.unknown_messages += 1;
           } else {
+            if constexpr (std::is_same_v<Said, Complete> || std::is_same_v<Said, Failed> ||
+                          std::is_same_v<Said, Chunk>)
+              worker.answered();
             on_message(*run, std::move(said));
           }
         } else if constexpr (std::is_same_v<Said, Log>) {

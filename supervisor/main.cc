@@ -78,6 +78,12 @@ std::vector<std::string> own_environment() {
 }
 
 /// Of homes and tmps: where the agents of other users can get to, too.
+/// 64 of those that systemd keeps for users of one service (DynamicUser=), by the instance.
+OwnUsers own_users(const StateDirectory& state) {
+  static constexpr unsigned first = 61184, count = 64, sets = 67;
+  return {first + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % sets) * count, count};
+}
+
 PlaceSettings places_of(const StateDirectory& state) {
   PlaceSettings places;
   places.own = absolute(state.path) + "/places";
@@ -227,7 +233,7 @@ class Supervisor {
     settings.places = places_;
     settings.max_line = static_cast<std::size_t>(config_->ipc.max_line.count);
     // Of systemd's range for dynamic users (61184…65519), a block of 64 by the instance's name.
-    settings.first_uid = 61184 + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % 67) * 64;
+    settings.own_users = own_users(state);
     return settings;
   }
 
@@ -446,8 +452,12 @@ int supervise(const Options& options, Config config) {
   groups.cgroup_parent = config.memory.cgroup_parent;
   PlaceSettings places = places_of(*state);
   // Forked while this process is small, has one thread and sits in the group it was started in.
-  auto guardian = start_guardian(
-      {groups, options.is_private ? options.state_dir : "", state->lock_fd, {places.own, places.shared}});
+  const GuardianTask care{groups,
+                          options.is_private ? options.state_dir : "",
+                          state->lock_fd,
+                          {places.own, places.shared},
+                          own_users(*state)};
+  auto guardian = start_guardian(care);
   if (!guardian) return complain(guardian.error().message, status_failed);
   const Bytes machine = machine_memory(groups).value_or(gibibytes(1));
   groups.companions = {guardian->pid()};
@@ -455,7 +465,10 @@ int supervise(const Options& options, Config config) {
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
   // `kurultai run` has no agents of its own, and is to start at once.
-  if (!options.is_private) places.tmp = find_tmp(config);
+  if (!options.is_private) {
+    places.tmp = find_tmp(config);
+    if (::geteuid() == 0) remove_left_in_memory(own_users(*state), std::chrono::seconds(1));
+  }
   uv::Loop loop;
   if (const auto& made = loop.is_open(); !made) return complain(made.error().message, status_failed);
   Result<void> ended;
@@ -467,6 +480,7 @@ int supervise(const Options& options, Config config) {
     if (ended) last_line = supervisor.last_line();
   }
   const bool is_over = loop.close(hung_disk);
+  if (!guardian->is_there()) clear_without_guardian(care);
   if (!is_over) log_warning("a file operation hangs; it is left to itself");
   stop_log();
   std::fputs(last_line.c_str(), stdout);

@@ -163,9 +163,30 @@ bool CgroupGroup::is_lost() const {
   return ::access(memory_directory().c_str(), F_OK) != 0 && errno == ENOENT;
 }
 
+int CgroupGroup::escaped() const {
+  static constexpr std::size_t most = 64;
+  const ProcessId before = std::exchange(outside_, ProcessId());
+  if (tree_.root.pid == 0) return 0;
+  // In this order: who was there at the first look is in its parent's group at the second.
+  const auto family = walk_tree(controller_.proc_root(), {tree_.root}, most);
+  const auto inside = processes_below(memory_directory());
+  if (!family || !inside || is_lost()) return 0;
+  for (const ProcessState& member : *family) {
+    if (std::ranges::find(*inside, member.id.pid) != inside->end()) continue;
+    const auto now = read_process(controller_.proc_root(), member.id.pid);
+    if (!now || now->id != member.id || now->is_dead()) continue;
+    outside_ = member.id;
+    if (outside_ != before) return 0;
+    for (const ProcessState& one : *family) tree_.known.push_back(one.id);
+    return member.id.pid;
+  }
+  return 0;
+}
+
 // Remembered from call to call: the children of one that was killed are no longer to be found through it.
 std::vector<int> CgroupGroup::moved_out(const std::vector<int>& inside) const {
-  if (tree_.root.pid == 0 || std::ranges::find(inside, tree_.root.pid) != inside.end()) return {};
+  const bool root_is_inside = std::ranges::find(inside, tree_.root.pid) != inside.end();
+  if (tree_.root.pid == 0 || (root_is_inside && tree_.known.empty())) return {};
   const auto tree = tree_.walk(controller_.proc_root());
   if (!tree) return {};
   std::vector<int> moved;

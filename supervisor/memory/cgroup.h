@@ -130,6 +130,7 @@ class CgroupGroup : public WorkerGroup {
   std::vector<std::string> launch_options() const override;
   void started(int pid) override;
   bool is_lost() const override;
+  int escaped() const override;
   Result<GroupReading> read() const override { return charge_->read_again(); }
   Bytes high_water() const override { return charge_->high_water().value_or(Bytes{}); }
   std::uint64_t oom_kills() const override {
@@ -149,7 +150,8 @@ class CgroupGroup : public WorkerGroup {
 
   const std::string& memory_directory() const { return directories_.front(); }
 
-  /// The worker's own tree, if its first process is not among those `inside` any more.
+  /// The worker's own tree, if its first process is not among those `inside` any more, or another was seen
+  /// outside.
   std::vector<int> moved_out(const std::vector<int>& inside) const;
 
  private:
@@ -158,6 +160,7 @@ class CgroupGroup : public WorkerGroup {
   std::vector<std::string> directories_;
   std::shared_ptr<Charge> charge_;
   mutable ProcessTree tree_;
+  mutable ProcessId outside_;  // whom the last look found there
 };
 
 /// Each fails with the reason why that version cannot be used here, and leaves nothing behind then.

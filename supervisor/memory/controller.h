@@ -99,6 +99,11 @@ class WorkerGroup {
   /// still be killed.
   virtual bool is_lost() const { return false; }
 
+  /// A process of the worker's that lives outside of the group, where nothing caps it, at this call and at
+  /// the one before (somebody may be about to take the group away); 0: none was found. Looks at 64 at most.
+  /// For those who could leave: root, or whoever the groups were delegated to.
+  virtual int escaped() const { return 0; }
+
   /// Sends SIGKILL to all that is inside; true when nothing is left. Call again until it is (fork bombs).
   virtual Result<bool> kill_all() = 0;
   /// Sends `signal` once to all that is inside.

@@ -226,8 +226,8 @@ Result<std::vector<ProcessState>> all_processes(const std::string& proc_root) {
   return processes;
 }
 
-Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
-                                            const std::vector<ProcessId>& roots) {
+Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root, const std::vector<ProcessId>& roots,
+                                            std::size_t most) {
   ChildFinder finder(proc_root);
   std::vector<ProcessState> tree;
   std::unordered_set<int> seen;
@@ -244,7 +244,7 @@ Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
   };
   for (const ProcessId& root : roots)
     if (auto done = visit(root.pid, root.start); !done) return std::unexpected(done.error());
-  for (std::size_t next = 0; next < tree.size(); ++next) {
+  for (std::size_t next = 0; next < tree.size() && tree.size() < most; ++next) {
     auto children = finder.children_of(tree[next].id.pid);
     if (!children) return std::unexpected(children.error());
     for (const int child : *children)

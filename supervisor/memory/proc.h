@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,9 +69,9 @@ Result<std::vector<ProcessState>> all_processes(const std::string& proc_root);
 
 /// Those of `roots` that live, and all their living descendants, parents first. Seeds that are gone, or whose
 /// number belongs to another process now, are skipped. A process that forks meanwhile may hide a child:
-/// repeat.
-Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root,
-                                            const std::vector<ProcessId>& roots);
+/// repeat. Not much more than `most` of them are looked for.
+Result<std::vector<ProcessState>> walk_tree(const std::string& proc_root, const std::vector<ProcessId>& roots,
+                                            std::size_t most = std::numeric_limits<std::size_t>::max());
 
 /// One worker's processes: the launcher, its descendants, and whom we saw among them before (should the
 /// launcher be killed, its orphans would go to our own parent).

@@ -78,14 +78,14 @@ Result<Part> part_in(int fd, const std::string& path) {
 }
 
 Result<Part> part_of(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | open_plainly));
   if (file.get() < 0) return errno == ENOENT ? Result<Part>(Part{}) : system_failure("open " + path, errno);
   return part_in(file.get(), path);
 }
 
 /// `text` with the head before it, if it is the first there; else behind `old_size` bytes.
 Result<void> write_part(const std::string& path, std::string_view text, std::uint64_t begin, bool is_first) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | open_plainly, 0600));
   if (file.get() < 0) return system_failure("open " + path, errno);
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) return system_failure("look at " + path, errno);
@@ -105,7 +105,7 @@ std::string note_of_missing(std::uint64_t count) {
 /// From one part; `from` is inside of it or at its end.
 Result<std::string> read_part(const std::string& path, const Part& part, std::uint64_t from,
                               std::size_t most) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | open_plainly));
   if (file.get() < 0) return system_failure("open " + path, errno);
   const auto length = std::min<std::uint64_t>(most, part.end() - from);
   return read_at(file.get(), path, head_size + (from - part.begin), length);

@@ -12,7 +12,7 @@ namespace kurultai {
 namespace {
 
 Result<void> sync_once(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | open_plainly);
   if (fd < 0) return system_failure("open " + path, errno);
   const bool synced = ::fsync(fd) == 0;
   const int code = errno;
@@ -53,7 +53,7 @@ class Appender {
 
  private:
   Result<void> open() {
-    if (fd_ < 0) fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd_ < 0) fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | open_plainly, 0600);
     return fd_ >= 0 ? Result<void>{} : system_failure("open " + path_, errno);
   }
 
@@ -63,7 +63,7 @@ class Appender {
 };
 
 Result<std::string> read_piece(const std::string& path, std::int64_t offset, std::size_t length) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | open_plainly);
   if (fd < 0) return system_failure("open " + path, errno);
   std::string bytes(length, '\0');
   std::size_t got = 0;

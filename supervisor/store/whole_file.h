@@ -1,6 +1,8 @@
 // Small files that are there whole or not at all. Any thread; blocks.
 #pragma once
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -8,6 +10,10 @@
 #include "protocol/error.h"
 
 namespace kurultai {
+
+/// Flags for open(2) of files that are written and read again later. An agent of our own user could put
+/// anything in their place: no symlink is followed, and no FIFO keeps a thread waiting for its other end.
+inline constexpr int open_plainly = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
 
 /// Fails for a file of more than `largest` bytes.
 Result<std::string> read_whole(const std::string& path, std::size_t largest);

@@ -7,7 +7,9 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <array>
+#include <ctime>
 #include <utility>
 
 #include "supervisor/uv/handle.h"
@@ -16,10 +18,17 @@ namespace kurultai::uv {
 
 namespace {
 
-// Reads are consumed inside their callback, so all streams of the (single) loop thread share one buffer. It
-// is larger than what a pipe holds: libuv reads up to 32 times a turn while reads fill the buffer, and a
-// writer that never stops would keep everybody else waiting.
-std::array<char, 64 * 1024 + 4096> read_buffer;
+// Reads are consumed inside their callback, so all streams of the (single) loop thread share one buffer.
+std::array<char, 64 * 1024> read_buffer;
+
+constexpr std::chrono::milliseconds burst{20};
+constexpr std::chrono::milliseconds shortest_rest{5};
+
+std::chrono::nanoseconds own_processor_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 struct Write {
   uv_write_t request;
@@ -45,6 +54,7 @@ Result<std::unique_ptr<Stream>> Stream::open_pipe(Loop& loop, int fd) {
   std::unique_ptr<Stream> stream(new Stream);
   stream->handle_.reset(reinterpret_cast<uv_stream_t*>(pipe.release()));
   stream->handle_->data = stream.get();
+  stream->loop_ = &loop;
   if (const int status = uv_pipe_open(reinterpret_cast<uv_pipe_t*>(stream->handle_.get()), fd); status != 0) {
     ::close(fd);
     return uv_failure("open pipe", status);
@@ -54,7 +64,16 @@ Result<std::unique_ptr<Stream>> Stream::open_pipe(Loop& loop, int fd) {
 
 Stream::~Stream() = default;
 
-void Stream::read(OnData on_data, OnEnd on_end) {
+void Stream::read(OnData on_data, OnEnd on_end, Pace pace) {
+  pace_ = pace;
+  pace_.most_a_turn = std::clamp(pace.most_a_turn, std::size_t{1}, read_buffer.size());
+  if (pace.share < 1 && loop_ != nullptr) {
+    rest_ = std::make_unique<Timer>(*loop_, [this] {
+      resting_ = false;
+      if (reading_) begin_reading();
+    });
+    accounted_ = loop_->now();
+  }
   on_data_ = std::move(on_data);
   on_end_ = std::move(on_end);
   start_reading();
@@ -63,20 +82,56 @@ void Stream::read(OnData on_data, OnEnd on_end) {
 void Stream::start_reading() {
   if (handle_ == nullptr || reading_ || !on_end_) return;
   reading_ = true;
+  if (!resting_) begin_reading();
+}
+
+void Stream::begin_reading() {
+  if (handle_ == nullptr) return;
   uv_read_start(
       handle_.get(),
-      [](uv_handle_t*, std::size_t, uv_buf_t* buffer) noexcept {
-        *buffer = uv_buf_init(read_buffer.data(), read_buffer.size());
+      [](uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
+        // libuv would read up to 32 times while reads fill the buffer, and how much a pipe holds is the
+        // writer's choice (F_SETPIPE_SZ). No room ends that; what lies ready is still there in the next turn.
+        auto* self = static_cast<Stream*>(handle->data);
+        const bool had_its_turn = self != nullptr && std::exchange(self->filled_, false);
+        *buffer = had_its_turn || self == nullptr
+                      ? uv_buf_init(nullptr, 0)
+                      : uv_buf_init(read_buffer.data(), static_cast<unsigned>(self->pace_.most_a_turn));
       },
       [](uv_stream_t* stream, ssize_t count, const uv_buf_t* buffer) noexcept {
         auto* self = static_cast<Stream*>(stream->data);
-        if (self == nullptr || count == 0) return;
+        if (self == nullptr || count == 0 || count == UV_ENOBUFS) return;
         if (count > 0) {
-          return call_safely(stream, &Stream::on_data_,
-                             std::string_view(buffer->base, static_cast<std::size_t>(count)));
+          self->filled_ = static_cast<std::size_t>(count) == buffer->len;
+          const std::string_view bytes(buffer->base, static_cast<std::size_t>(count));
+          if (self->rest_ == nullptr) return call_safely(stream, &Stream::on_data_, bytes);
+          const auto before = own_processor_time();
+          call_safely(stream, &Stream::on_data_, bytes);
+          if (stream->data == self) self->account(own_processor_time() - before);  // else it was destroyed
+          return;
         }
         self->finish(count == UV_EOF ? "" : uv_strerror(static_cast<int>(count)));
       });
+}
+
+/// What a writer costs is paid back with time; one that owes too much is read again when most of it is paid.
+void Stream::account(std::chrono::nanoseconds cost) {
+  if (rest_ == nullptr) return;
+  const TimePoint now = loop_->now();
+  const std::chrono::duration<double, std::nano> paid = (now - std::exchange(accounted_, now)) * pace_.share;
+  debt_ = std::max(std::chrono::nanoseconds(0),
+                   debt_ - std::chrono::duration_cast<std::chrono::nanoseconds>(paid));
+  if (!std::exchange(excused_, false)) debt_ += cost;
+  if (debt_ <= burst || resting_ || handle_ == nullptr) return;
+  const std::chrono::duration<double, std::nano> wait = (debt_ - burst) / pace_.share;
+  resting_ = true;
+  uv_read_stop(handle_.get());
+  rest_->start(std::max<Duration>(shortest_rest, std::chrono::duration_cast<Duration>(wait)));
+}
+
+void Stream::hurry() {
+  rest_.reset();
+  if (std::exchange(resting_, false) && reading_) begin_reading();
 }
 
 void Stream::pause() {

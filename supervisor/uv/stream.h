@@ -2,12 +2,14 @@
 // stream closes it and drops what was not written yet.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "protocol/error.h"
 #include "supervisor/uv/loop.h"
@@ -27,7 +29,18 @@ class Stream {
   static Result<std::unique_ptr<Stream>> open_pipe(Loop& loop, int fd);
   ~Stream();
 
-  void read(OnData on_data, OnEnd on_end);
+  /// How much a writer that never stops may take from everybody else.
+  struct Pace {
+    std::size_t most_a_turn =
+        std::size_t{64} * 1024;  // bytes read in one turn of the loop, no more than that
+    double share = 1;  // of a processor, for on_data; after 20 ms of more than that the writer has to wait
+  };
+  void read(OnData on_data, OnEnd on_end, Pace pace);
+  void read(OnData on_data, OnEnd on_end) { read(std::move(on_data), std::move(on_end), Pace()); }
+  /// From on_data: what was read now is worth its time, which does not count for the share.
+  void excuse() { excused_ = true; }
+  /// From now on it has no share: the writer is gone, and what is left is what the kernel holds.
+  void hurry();
   void pause();  // back-pressure: the kernel's buffer fills and the writer waits
   void resume();
 
@@ -60,6 +73,8 @@ class Stream {
   };
   Stream() = default;
   void start_reading();
+  void begin_reading();
+  void account(std::chrono::nanoseconds cost);
   void finish(std::string_view error);
   void written();
 
@@ -67,7 +82,15 @@ class Stream {
   OnData on_data_;
   OnEnd on_end_;
   std::function<void()> then_;
-  bool reading_ = false;
+  bool reading_ = false;  // is wanted; not while it rests
+  Pace pace_;
+  Loop* loop_ = nullptr;         // of open_pipe only
+  std::unique_ptr<Timer> rest_;  // where there is a share
+  bool resting_ = false;
+  bool excused_ = false;
+  std::chrono::nanoseconds debt_{0};  // of processor time
+  TimePoint accounted_;
+  bool filled_ = false;  // the last read took all that there was room for
   bool close_after_ = false;
 };
 

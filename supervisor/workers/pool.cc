@@ -128,8 +128,8 @@ Result<std::unique_ptr<Worker>> Pool::start_beside(const Worker& worker,
 }
 
 std::optional<unsigned> Pool::free_uid() const {
-  static constexpr unsigned count = 64;  // the next ones are another instance's
-  for (unsigned uid = settings_.first_uid; uid < settings_.first_uid + count; ++uid) {
+  const OwnUsers& own = settings_.own_users;
+  for (unsigned uid = own.first; uid < own.first + own.count; ++uid) {
     if (std::ranges::find(uids_, uid, &std::pair<const std::string, unsigned>::second) == uids_.end())
       return uid;
   }
@@ -250,7 +250,7 @@ void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
     budget(agent).abnormal_end(loop_.now());
     restarts_[agent] += 1;
   }
-  uids_.erase(worker.id());
+  if (const auto own = uids_.find(worker.id()); own != uids_.end()) clear_user(own->first, own->second);
   if (has_place(worker.agent())) {
     places_.forget_worker(worker.id());
     places_.remove(place_of(worker));
@@ -260,6 +260,19 @@ void Pool::bury(Worker& worker, const WorkerEnd& end, bool had_tasks) {
   graves_.push_back(std::move(*found));
   workers_.erase(found);
   undertaker_.start(Duration(0));
+}
+
+/// No other worker becomes this user while something of him is left.
+void Pool::clear_user(const std::string& worker_id, unsigned uid) {
+  static constexpr std::chrono::milliseconds slice{100};
+  const auto removal = std::make_shared<Removal>(Removal::done);
+  run_on_thread(
+      loop_, [uid, removal] { *removal = remove_left_in_memory({uid, 1}, slice); },
+      [this, alive = std::weak_ptr(alive_), worker_id, uid, removal] {
+        if (alive.expired()) return;
+        if (*removal == Removal::more) return clear_user(worker_id, uid);
+        uids_.erase(worker_id);
+      });
 }
 
 RestartBudget& Pool::budget(const std::string& agent) {

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "governance/placement.h"
 #include "governance/restart_budget.h"
+#include "supervisor/store/left_in_memory.h"
 #include "supervisor/workers/launch.h"
 #include "supervisor/workers/places.h"
 #include "supervisor/workers/worker.h"
@@ -27,7 +28,7 @@ struct PoolSettings {
   std::string state;        // the supervisor's directory
   std::string socket;       // absolute
   PlaceSettings places;
-  unsigned first_uid = 0;  // of `user: auto`, and the 63 that follow
+  OwnUsers own_users;  // of `user: auto`
 };
 
 /// Of an error in making a worker: no memory, no number, descriptor or process left, as many groups as
@@ -97,6 +98,7 @@ class Pool {
   std::optional<unsigned> free_uid() const;
   std::string place_of(const Worker& worker) const;
   void watch_tmp(const Worker& worker, const std::string& place);
+  void clear_user(const std::string& worker_id, unsigned uid);
   void end_full(const std::string& worker_id, Bytes holds, Bytes limit);
   LaunchInput launch_input(const std::string& id, const AgentConfig& agent, Bytes limit) const;
   Result<std::optional<User>> user_of(const std::string& id, const AgentConfig& agent, unsigned own_uid);
@@ -111,10 +113,11 @@ class Pool {
   uv::Timer undertaker_;
   std::map<std::string, RestartBudget> budgets_;
   std::map<std::string, int> restarts_;
-  std::map<std::string, unsigned> uids_;  // worker id → uid of `user: auto`
+  std::map<std::string, unsigned> uids_;  // worker id → uid of `user: auto`, until nothing of it is left
   std::map<std::string, User> users_;     // by what `user` says
   int max_restarts_per_hour_ = 10;
   std::uint64_t last_number_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks from threads
 };
 
 }  // namespace kurultai

@@ -114,6 +114,8 @@ class Worker {
   /// Back-pressure on what the agent says.
   void pause_output();
   void resume_output();
+  /// From worker_said: what it says now brings a task forward. Else what it says has its limit, see Stream.
+  void answered();
 
   /// Stands still, with all that it started, until resume(), end, terminate or kill. Its slots are not free.
   Result<void> suspend();

@@ -55,6 +55,8 @@ TEST_CASE("text of others is one line without control characters") {
                   "31m") == "a 31m");
   CHECK(printable("caf\xc3\xa9") == "caf\xc3\xa9");
   CHECK(printable("\xff") == "\xef\xbf\xbd");
+  CHECK(printable("a\u200eb\u202ec\u2066d\u2069") == "a b c d ");
+  CHECK(printable("\u2014\u2070\u2026") == "\u2014\u2070\u2026");
 }
 
 TEST_CASE("long text is cut at a character") {

@@ -75,7 +75,7 @@ Result<std::unique_ptr<Stream>> Stream::open_pipe(Loop& loop, int fd) {
 
 Stream::~Stream() = default;
 
-void Stream::read(OnData on_data, OnEnd on_end) {
+void Stream::read(OnData on_data, OnEnd on_end, Pace /*agents of a simulation stop*/) {
   on_data_ = std::move(on_data);
   on_end_ = std::move(on_end);
   uv_stream_s* handle = handle_.get();
@@ -109,6 +109,8 @@ void Stream::pause() {
 }
 
 void Stream::resume() { start_reading(); }
+
+void Stream::hurry() {}
 
 void Stream::finish(std::string_view error) {
   pause();

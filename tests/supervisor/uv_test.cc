@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -193,6 +194,75 @@ TEST_CASE("a paused stream gives nothing until it is resumed") {
   reader->resume();
   loop.run();
   CHECK(received == "abc");
+}
+
+TEST_CASE("a pipe that was made larger gets one read a turn, as any other") {
+  Loop loop;
+  std::array<int, 2> noisy{}, calm{};
+  REQUIRE(::pipe2(noisy.data(), O_CLOEXEC) == 0);
+  REQUIRE(::pipe2(calm.data(), O_CLOEXEC) == 0);
+  constexpr std::size_t much = std::size_t{256} * 1024, a_turn = std::size_t{4} * 1024;
+  REQUIRE(::fcntl(noisy[1], F_SETPIPE_SZ, static_cast<int>(much)) >= static_cast<int>(much));
+  const std::string flood(much, 'x');
+  REQUIRE(::write(noisy[1], flood.data(), flood.size()) == std::ssize(flood));
+  ::close(noisy[1]);
+  REQUIRE(::write(calm[1], "1", 1) == 1);
+  const auto loud = stream_on(loop, noisy[0]);
+  const auto quiet = stream_on(loop, calm[0]);
+  std::size_t in_a_row = 0, most_in_a_row = 0, heard = 0;
+  int answers = 0;
+  loud->read(
+      [&](std::string_view bytes) {
+        CHECK(bytes.size() <= a_turn);
+        heard += bytes.size();
+        most_in_a_row = std::max(most_in_a_row, ++in_a_row);
+      },
+      [](std::string_view) {}, {.most_a_turn = a_turn});
+  quiet->read(
+      [&](std::string_view) {
+        in_a_row = 0;
+        answers += 1;
+        if (answers < 60) {
+          CHECK(::write(calm[1], "1", 1) == 1);  // ready again in the next turn
+        } else {
+          ::close(calm[1]);
+        }
+      },
+      [](std::string_view) {});
+  loop.run();
+  CHECK(heard == much);
+  CHECK(answers == 60);
+  // Behind the last answer nobody else wants a turn.
+  CHECK(most_in_a_row <= much / a_turn - 59);
+}
+
+TEST_CASE("a stream that takes more than its share rests, unless it is excused") {
+  const auto burn = [] {
+    const std::clock_t until = std::clock() + 30 * CLOCKS_PER_SEC / 1000;
+    while (std::clock() < until) {
+    }
+  };
+  for (const bool is_excused : {false, true}) {
+    CAPTURE(is_excused);
+    Loop loop;
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    REQUIRE(::write(ends[1], "12345", 5) == 5);
+    auto stream = stream_on(loop, ends[0]);
+    int reads = 0;
+    Timer end(loop, [&] { stream.reset(); });
+    stream->read(
+        [&](std::string_view) {
+          burn();
+          if (is_excused) stream->excuse();
+          if (++reads == 4) stream.reset(), end.stop();
+        },
+        [](std::string_view) {}, {.most_a_turn = 1, .share = 0.001});
+    end.start(Duration(is_excused ? 60000 : 100));
+    loop.run();
+    ::close(ends[1]);
+    CHECK(reads == (is_excused ? 4 : 1));
+  }
 }
 
 TEST_CASE("a stream may be destroyed by its own data callback") {

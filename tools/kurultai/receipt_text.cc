@@ -158,7 +158,7 @@ std::string memory_chart(const json& decision, std::size_t width, std::size_t he
 std::string receipt_text(const json& why) {
   const std::string id = text_field(why, "taskId");
   std::string text = "Task " + id + " (" + text_field(why, "agent") + ", " + text_field(why, "priority") +
-                     "): " + text_field(why, "summary") + "\n";
+                     "): " + printable(text_field(why, "summary")) + "\n";
   const json& decisions = field(why, "decisions");
   for (const json& decision : decisions) text += "\n" + decision_text(decision, id);
   if (decisions.empty())

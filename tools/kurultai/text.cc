@@ -17,6 +17,14 @@ constexpr std::size_t longest_label = 80;
 
 bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
+/// U+200E, U+200F, U+202A to U+202E and U+2066 to U+2069: behind one of them a line may be read as another.
+bool turns_text_around(std::string_view character) {
+  const auto second = static_cast<unsigned char>(character[1]);
+  const auto last = static_cast<unsigned char>(character[2]);
+  if (second == 0x80) return last == 0x8E || last == 0x8F || (last >= 0xAA && last <= 0xAE);
+  return second == 0x81 && last >= 0xA6 && last <= 0xA9;
+}
+
 std::string format(const char* pattern, auto... values) {
   std::array<char, 64> buffer{};
   std::snprintf(buffer.data(), buffer.size(), pattern, values...);
@@ -38,6 +46,8 @@ std::string printable(std::string_view text) {
     if (byte < 0x20 || byte == 0x7F) out[i] = ' ';
     // U+0080 to U+009F: terminals take them for escape sequences too.
     if (byte == 0xC2 && static_cast<unsigned char>(out[i + 1]) < 0xA0) out[i] = ' ', out.erase(i + 1, 1);
+    if (byte == 0xE2 && turns_text_around(std::string_view(out).substr(i, 3)))
+      out[i] = ' ', out.erase(i + 1, 2);
   }
   return out;
 }
