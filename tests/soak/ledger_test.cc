@@ -105,14 +105,15 @@ TEST_CASE("the same key accepted again is the same task") {
 
 TEST_CASE("a failure counts when nothing was done to the task and nothing explains it") {
   Ledger ledger;
-  for (const char* id : {"1", "2", "3", "4", "5"})
-    ledger.accepted(id, task(std::string("key") + id, std::string(id) == "3"));
+  for (const char* id : {"1", "2", "3", "4", "5", "6"})
+    ledger.accepted(id, task(std::string("key") + id, std::string(id) == "3" || std::string(id) == "6"));
   CHECK(ledger.ended("1", failed("exit_code"), start));
   ledger.disturbed("2");
   CHECK_FALSE(ledger.ended("2", failed("signal"), start));
   CHECK_FALSE(ledger.ended("3", failed("memory_cap"), start));
   CHECK_FALSE(ledger.ended("4", failed("memory_cap"), start));
   CHECK_FALSE(ledger.ended("5", failed("memory_budget"), start));  // sent back too often
+  CHECK_FALSE(ledger.ended("6", failed("exit_code"), start));  // a system call failed where memory ran out
   CHECK(ledger.counts().failed == 1);
   CHECK(ledger.counts().capped_leaks == 1);
   CHECK(ledger.counts().capped_others == 1);

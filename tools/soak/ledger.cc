@@ -79,7 +79,8 @@ bool Ledger::close_entry(std::unordered_map<std::string, Entry>::iterator at, co
     ends_ms_.add(milliseconds_between(entry.task.due, now));
   } else if (ending.state == "failed" && ending.reason == "memory_cap") {
     ++(entry.task.leaks ? counts_.capped_leaks : counts_.capped_others);
-  } else if (ending.state == "failed" && !entry.is_disturbed && ending.reason != "memory_budget") {
+  } else if (ending.state == "failed" && !entry.is_disturbed && !entry.task.leaks &&
+             ending.reason != "memory_budget") {
     has_failed = true;
     ++counts_.failed;
   }

@@ -97,6 +97,7 @@ Outcome Session::run() {
   outcome_.seed = options_.seed;
   outcome_.scale = options_.scale;
   outcome_.planned = std::chrono::duration<double>(profile_.length).count();
+  outcome_.budget = config_.memory.budget.value_or(Bytes{});  // auto: until the supervisor tells
   begin_ = Clock::now();
   connect();
   const json health = ask("GET", "/health");
@@ -477,15 +478,14 @@ json Session::ask(const std::string& method, const std::string& path) {
 
 std::string Session::progress(TimePoint now) const {
   const auto since = std::chrono::duration_cast<Duration>(now - begin_);
-  std::string line =
-      profile_.name + " " + brief(std::min(since, profile_.length)) + " of " + brief(profile_.length);
+  const std::string when =
+      now > load_end_ ? "waits for the last tasks" : brief(since) + " of " + brief(profile_.length);
   const LedgerCounts& counts = ledger_.counts();
-  line += " | " + std::to_string(counts.accepted) + " accepted, " + std::to_string(ledger_.open()) +
-          " open, " + std::to_string(outcome_.refused()) + " refused, " + std::to_string(counts.lost) +
-          " lost | memory " + brief(Bytes{std::llround(outcome_.memory.latest_tree())}) + " of " +
-          brief(outcome_.budget) + ", supervisor " +
-          brief(Bytes{std::llround(outcome_.memory.latest_supervisor())});
-  return line;
+  return profile_.name + (load_end_ == TimePoint{} ? " starts" : " " + when) + " | " +
+         brief(Bytes{std::llround(outcome_.memory.latest_tree())}) + " of " + brief(outcome_.budget) +
+         ", supervisor " + brief(Bytes{std::llround(outcome_.memory.latest_supervisor())}) + " | " +
+         std::to_string(counts.accepted) + " in, " + std::to_string(ledger_.open()) + " open, " +
+         std::to_string(outcome_.refused()) + " refused, " + std::to_string(counts.lost) + " lost";
 }
 
 }  // namespace kurultai::soak
