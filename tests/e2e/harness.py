@@ -26,9 +26,9 @@ MIB = 1024 * 1024
 PATIENCE = float(os.environ.get("KURULTAI_TEST_PATIENCE", "1"))
 
 
-def is_instrumented():
-    """Whether the programs carry a sanitizer or counters, with which figures of their own memory mean something else."""
-    with open(os.path.join(BIN, "kurultaid"), "rb") as file:
+def is_instrumented(name="kurultaid"):
+    """Whether the program carries a sanitizer or counters, with which figures of its own memory mean something else."""
+    with open(os.path.join(BIN, name), "rb") as file:
         program = file.read()
     return any(mark in program for mark in (b"__asan_init", b"__tsan_init", b"__gcov_init"))
 
