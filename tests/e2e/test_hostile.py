@@ -19,7 +19,7 @@ ROWS = [row for group in table.GROUPS.values() for row in group]
 # Of medians of round trips, each measured beside one that keeps two processors busy too. What else runs on the machine
 # disturbs some rounds: it counts what was seen in any of a few, and with a factor of two for the rest. A supervisor that
 # gives the loop to whoever is loudest is slower by a factor of a hundred.
-MOST_TIMES_SLOWER, SAMPLES, ROUNDS = 4.0, 30, 6
+MOST_TIMES_SLOWER, SAMPLES, ROUNDS = 4.0, 20, 10
 LEFT = "/dev/shm/kurultai-left-by-root"
 
 
