@@ -299,6 +299,7 @@ class Dispatcher : public WorkerListener {
   bool may_start(Task& task);
   void start(Task& task, const Look& look, bool alone);
   void begin(Run& run);
+  void rank(Worker& worker);
   Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
   void deliver(Run& run);
   void send(Run& run);
