@@ -126,6 +126,7 @@ struct LadderConfig {
 
 struct MemoryConfig {
   std::optional<Bytes> budget = gibibytes(1);  // nullopt: auto
+  std::optional<Bytes> machine_reserve;        // nullopt: auto; 0: the machine is not looked at
   Thresholds thresholds;                       // thresholds.{skip_heartbeats,preempt,reject,kill}, hysteresis
   LadderConfig ladder;
   bool predict = true;  // whether tasks may be asked to give way before a threshold is reached

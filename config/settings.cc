@@ -82,6 +82,11 @@ void add_memory(std::vector<Setting<Config>>& table) {
   add(table, "memory.budget", live,
       "What all workers and the supervisor may use together; auto: what the machine gives",
       SizeOr{{mebibytes(16), largest}, "auto"}, field(&Config::memory, &MemoryConfig::budget));
+  add(table, "memory.machine_reserve", live,
+      "What is left to all else on the machine: when less than this would be available to others, tasks give "
+      "way although the budget is not used up; auto: a sixteenth of the machine, from 32MiB to 1GiB; 0: the "
+      "machine is not looked at",
+      SizeOr{{Bytes{0}, largest}, "auto"}, field(&Config::memory, &MemoryConfig::machine_reserve));
   add_threshold(table, Threshold::skip_heartbeats, "Share of the budget above which heartbeats are skipped");
   add_threshold(table, Threshold::preempt,
                 "Share of the budget above which the least important task gives way");

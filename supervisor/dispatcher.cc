@@ -249,6 +249,11 @@ void Dispatcher::skip_heartbeat(Task& task) {
   }
 }
 
+/// The exec host ranks each command by its own task.
+static int launch_rank(const AgentConfig& agent, Priority priority) {
+  return agent.protocol == AgentProtocol::exec ? usual_oom_score_adj : oom_score_adj_of(priority);
+}
+
 void Dispatcher::start(Task& task, const Look& look, bool alone) {
   const auto agent = agent_of(task.agent);
   if (agent == nullptr) {
@@ -267,7 +272,8 @@ void Dispatcher::start(Task& task, const Look& look, bool alone) {
       return arm_pump(room_at_);
     }
     auto spawned = pool_.spawn(agent, limit, std::min(limit, memory_warning_of(*agent, *config_)),
-                               governs_edges() ? std::optional(Grants::first_edge(limit)) : std::nullopt);
+                               governs_edges() ? std::optional(Grants::first_edge(limit)) : std::nullopt,
+                               launch_rank(*agent, task.priority));
     if (!spawned && may_pass(spawned.error().code)) {
       room_at_ = loop_.now() + no_room_pause;  // the task keeps its place
       no_room_ = spawned.error().message;

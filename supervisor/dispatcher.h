@@ -385,6 +385,7 @@ class Dispatcher : public WorkerListener {
 
   // running.cc: a task goes to its worker
   void begin(Run& run);
+  void rank(Worker& worker);
   Run* find_begun(const std::string& task_id, const std::optional<WallTime>& begin);
   void deliver(Run& run);
   void send(Run& run);

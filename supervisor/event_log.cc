@@ -142,6 +142,12 @@ void log_event(const Event& event) {
                          to_string(body.threshold), body.ratio * 100, to_string(body.memory.budget),
                          event.correlation_id);
           },
+          [](const BudgetChanged& body) {
+            spdlog::warn(
+                "the budget is {} of {}: the machine has {} available, of {}, and {} are left to others",
+                to_string(body.budget), to_string(body.configured), to_string(body.machine.available),
+                to_string(body.machine.total), to_string(body.reserve));
+          },
           [](const OrphanSwept& body) {
             spdlog::warn("worker {}: {} processes outlived {} and were killed", body.worker_id, body.count,
                          body.task_id.empty() ? "it" : "task " + std::string(body.task_id));

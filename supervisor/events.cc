@@ -150,6 +150,13 @@ json fields_of(const EventBody& body) {
                         {"direction", event.direction == Direction::up ? "up" : "down"},
                         {"ratio", event.ratio}};
           },
+          [](const BudgetChanged& event) {
+            return json{{"budgetBytes", event.budget.count},
+                        {"configuredBytes", event.configured.count},
+                        {"machineTotalBytes", event.machine.total.count},
+                        {"machineAvailableBytes", event.machine.available.count},
+                        {"machineReserveBytes", event.reserve.count}};
+          },
           [](const OrphanSwept& event) {
             json object = {{"workerId", event.worker_id}, {"count", event.count}};
             if (!event.task_id.empty()) object["taskId"] = event.task_id;
@@ -205,6 +212,7 @@ std::string_view name_of(const Event& event) {
           [](const MemoryWarning&) { return std::string_view("memoryWarning"); },
           [](const LeakSuspected&) { return std::string_view("leakSuspected"); },
           [](const ThresholdCrossed&) { return std::string_view("thresholdCrossed"); },
+          [](const BudgetChanged&) { return std::string_view("budgetChanged"); },
           [](const OrphanSwept&) { return std::string_view("orphanSwept"); },
           [](const ConfigReloaded&) { return std::string_view("configReloaded"); },
           [](const DrainEvent& body) { return std::string_view(body.done ? "drained" : "draining"); },

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "governance/leak_verdict.h"
+#include "governance/machine_room.h"
 #include "governance/pressure.h"
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
@@ -78,6 +79,13 @@ struct ThresholdCrossed {
   double ratio;
   const MemorySnapshot& memory;
 };
+/// By what others use of the machine.
+struct BudgetChanged {
+  Bytes budget;  // in effect
+  Bytes configured;
+  MachineReading machine;
+  Bytes reserve;
+};
 struct OrphanSwept {
   std::string_view worker_id;
   std::string_view task_id;  // empty: at the worker's own end
@@ -111,9 +119,9 @@ struct Withheld {
   double ratio;
 };
 
-using EventBody =
-    std::variant<Withheld, TaskEvent, TaskRejected, HeartbeatSkipped, WorkerEvent, MemoryWarning,
-                 LeakSuspected, ThresholdCrossed, OrphanSwept, ConfigReloaded, DrainEvent, BreakerChanged>;
+using EventBody = std::variant<Withheld, TaskEvent, TaskRejected, HeartbeatSkipped, WorkerEvent,
+                               MemoryWarning, LeakSuspected, ThresholdCrossed, BudgetChanged, OrphanSwept,
+                               ConfigReloaded, DrainEvent, BreakerChanged>;
 
 struct Event {
   std::uint64_t id;  // without gaps in a run of the supervisor

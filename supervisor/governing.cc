@@ -149,13 +149,13 @@ void Dispatcher::end_lost_workers() {
 
 /// A budget, or a threshold, that was lowered below what is used is no emergency, as long as nobody grows
 /// beyond where the line was. Whoever has to give way for it gets his grace; only who does not leave in that
-/// time is killed.
+/// time is killed. What others take of the machine is one: it is gone already.
 void Dispatcher::note_lines(const MemorySnapshot& snapshot) {
   const Thresholds& thresholds = governor_.pressure().thresholds();
-  const Bytes line = share_of(snapshot.budget, thresholds.at(Threshold::kill));
+  const Bytes line = share_of(snapshot.configured, thresholds.at(Threshold::kill));
   const Bytes before = std::exchange(kill_line_, line);
   const TimePoint now = loop_.now();
-  if (snapshot.used < share_of(snapshot.budget, thresholds.at(Threshold::preempt))) lowered_until_ = {};
+  if (snapshot.used < share_of(snapshot.configured, thresholds.at(Threshold::preempt))) lowered_until_ = {};
   if (snapshot.used >= line_before_lowering_) lowered_until_ = {};
   const bool acts = config_->flags.memory_governance;
   if (acts && line < before && snapshot.used >= line && snapshot.used < before) {
@@ -163,7 +163,7 @@ void Dispatcher::note_lines(const MemorySnapshot& snapshot) {
     for (const auto& [id, run] : runs_) grace = std::max(grace, run.agent->grace);
     lowered_until_ = now + grace + 2 * settle;  // as long as a preemption takes at most
     line_before_lowering_ = before;
-    log_warning("tasks have to give way: the budget is " + to_string(snapshot.budget) + " now, and " +
+    log_warning("tasks have to give way: the budget is " + to_string(snapshot.configured) + " now, and " +
                 to_string(snapshot.used) + " is used");
   }
 }

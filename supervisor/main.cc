@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -21,6 +22,7 @@
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/guardian.h"
 #include "supervisor/health.h"
+#include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/cpu_time.h"
 #include "supervisor/options.h"
 #include "supervisor/recorder.h"
@@ -130,6 +132,10 @@ std::optional<int> come_first() {
   return usual;
 }
 
+/// When the machine itself runs out of memory, whoever keeps order is to be the last. Needs
+/// CAP_SYS_RESOURCE; without it we stay as we are, and agents are above us.
+void be_the_last_to_go() { ignore_failure(write_file("/proc/self/oom_score_adj", "-900")); }
+
 class Supervisor {
  public:
   Supervisor(uv::Loop& loop, const Options& options, std::shared_ptr<const Config> config,
@@ -143,13 +149,15 @@ class Supervisor {
         controller_(controller),
         guardian_(guardian),
         machine_(machine),
-        budget_(config_->memory.budget.value_or(machine_)),
+        budget_(configured_budget()),
+        told_budget_(budget_),
         events_([this] { return loop_.wall_now(); }, first_event_id(loop_.wall_now())),
         dispatcher_(loop_, config_, controller, events_, pool_settings(state), state.spool, state.logs),
         monitor_(
             loop_, controller, monitor_settings(), [this] { return dispatcher_.activity(); },
             [this](const MemorySnapshot& snapshot) {
               log_snapshot(snapshot);
+              note_budget(snapshot);
               dispatcher_.on_reading(snapshot);
             }),
         schedules_(loop_, dispatcher_),
@@ -179,7 +187,7 @@ class Supervisor {
     }
     if (auto started = start_recording(); !started) return started;
     if (auto started = gateway_.start(); !started) return started;
-    backstop_.set(budget_ - reserve());
+    backstop_.set(share_of_workers());
     dispatcher_.remove_old_places();
     monitor_.start();
     keep_an_eye_on_health();
@@ -212,7 +220,7 @@ class Supervisor {
     LifeHeader header;
     header.guarantee = to_string(controller_.guarantee());
     header.machine = machine_;
-    header.rules = policy_rules_of(*config_, machine_);
+    header.rules = rules();
     auto recorder = Recorder::start(loop_, options_.record, options_.record_limit, std::move(header));
     if (!recorder) return std::unexpected(recorder.error());
     recorder_ = *std::move(recorder);
@@ -237,8 +245,53 @@ class Supervisor {
     return settings;
   }
 
+  Bytes configured_budget() const { return config_->memory.budget.value_or(machine_); }
+
   Monitor::Settings monitor_settings() const {
-    return {budget_, config_->memory.thresholds, config_->memory.check_interval};
+    Monitor::Settings settings{configured_budget(), config_->memory.thresholds,
+                               config_->memory.check_interval};
+    const auto machine = read_machine(settings.proc_root);
+    settings.machine_reserve =
+        config_->memory.machine_reserve.value_or(usual_machine_reserve(machine ? machine->total : machine_));
+    return settings;
+  }
+
+  Bytes share_of_workers() const { return std::max(budget_ - reserve(), mebibytes(1)); }
+
+  /// What others take of the machine is taken from what workers may hold, and given back to them. It is told
+  /// when it has changed by an eighth, or begins or ends.
+  void note_budget(const MemorySnapshot& snapshot) {
+    if (snapshot.budget == budget_) return;
+    budget_ = snapshot.budget;
+    backstop_.set(share_of_workers());
+    if (recorder_ != nullptr) recorder_->note(RulesSeen{loop_.now(), rules()});
+    const bool flips = (budget_ < snapshot.configured) != (told_budget_ < snapshot.configured);
+    const std::int64_t change = std::abs(budget_.count - told_budget_.count);
+    if (!snapshot.machine || (!flips && change < told_budget_.count / 8)) return;
+    told_budget_ = budget_;
+    events_.emit("machine", BudgetChanged{budget_, snapshot.configured, *snapshot.machine,
+                                          monitor_.machine_room().reserve()});
+  }
+
+  PolicyRules rules() const {
+    PolicyRules rules = policy_rules_of(*config_, machine_);
+    rules.budget = budget_;
+    return rules;
+  }
+
+  /// With `budget: auto` it is what the machine gives, and a trouble only when that is less than half of it.
+  std::string short_machine() const {
+    if (const std::string& unread = monitor_.machine_trouble(); !unread.empty())
+      return "the machine's memory cannot be read, so the budget stays as it is: " + unread;
+    const MachineRoom& room = monitor_.machine_room();
+    const auto& machine = monitor_.last().machine;
+    if (!machine) return {};
+    const Bytes half{(machine->total - room.reserve()).count / 2};
+    if (room.budget() >= (config_->memory.budget ? room.configured() : half)) return {};
+    return "others use the machine: " + to_string(machine->available) + " of its " +
+           to_string(machine->total) + " are available, so the budget is " + to_string(room.budget()) +
+           " instead of " + to_string(room.configured()) + " (memory.machine_reserve leaves them " +
+           to_string(room.reserve()) + ")";
   }
 
   GatewaySettings gateway_settings(const Token& token) const {
@@ -263,12 +316,12 @@ class Supervisor {
     fresh->gateway.auth = config_->gateway.auth;
     fresh->ipc = config_->ipc;
     config_ = std::make_shared<const Config>(std::move(*fresh));
-    budget_ = config_->memory.budget.value_or(machine_);
     dispatcher_.configure(config_);
     monitor_.configure(monitor_settings());
+    budget_ = monitor_.machine_room().budget();
     schedules_.configure(*config_);
-    backstop_.set(budget_ - reserve());
-    if (recorder_ != nullptr) recorder_->note(RulesSeen{loop_.now(), policy_rules_of(*config_, machine_)});
+    backstop_.set(share_of_workers());
+    if (recorder_ != nullptr) recorder_->note(RulesSeen{loop_.now(), rules()});
     events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
     return change;
   }
@@ -280,6 +333,7 @@ class Supervisor {
       health_.note(part, why.empty() ? "" : what + why, now);
     };
     note("memory", "memory cannot be read: ", monitor_.trouble());
+    note("machine", "", short_machine());
     note("workers", "", dispatcher_.trouble());
     note("backstop", "", backstop_.trouble());
     note("guardian", "",
@@ -376,8 +430,9 @@ class Supervisor {
   Controller& controller_;
   Guardian& guardian_;
   Health health_;
-  Bytes machine_;  // what `budget: auto` is
-  Bytes budget_;
+  Bytes machine_;      // what `budget: auto` is at most
+  Bytes budget_;       // in effect
+  Bytes told_budget_;  // by the last event
   Events events_;
   std::unique_ptr<Recorder> recorder_;  // none: nobody asked for it
   Dispatcher dispatcher_;
@@ -461,6 +516,7 @@ int supervise(const Options& options, Config config) {
   if (!guardian) return complain(guardian.error().message, status_failed);
   const Bytes machine = machine_memory(groups).value_or(gibibytes(1));
   groups.companions = {guardian->pid()};
+  be_the_last_to_go();
   const auto controller = choose_controller(groups);
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);

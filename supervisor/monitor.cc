@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "governance/reading_pace.h"
 
@@ -14,19 +15,28 @@ constexpr Duration busy_sample{500};     // peaks of running tasks come from the
 constexpr Duration warning_sample{100};  // while a worker may be near its warning mark
 constexpr Duration retry_after_failure{1000};
 
+/// What we hold and the kernel could not take back by itself. On v1 what is in swap counts as used.
+Bytes held(const MemorySnapshot& snapshot, Guarantee guarantee) {
+  const GroupReading& workers = snapshot.workers.total;
+  const Bytes swapped = guarantee == Guarantee::cgroup1 ? workers.swap : Bytes{};
+  return std::max(snapshot.used - workers.active_cache - swapped, snapshot.supervisor_rss);
+}
+
 }  // namespace
 
-Monitor::Monitor(uv::Loop& loop, Controller& controller, Settings settings,
+Monitor::Monitor(uv::Loop& loop, Controller& controller, const Settings& settings,
                  std::function<Activity()> activity, std::function<void(const MemorySnapshot&)> on_reading)
     : loop_(loop),
       controller_(controller),
       settings_(settings),
+      room_({settings.budget, settings.machine_reserve}),
       activity_(std::move(activity)),
       on_reading_(std::move(on_reading)),
       timer_(loop, [this] { read(); }),
       overdue_(loop,
                [this] { trouble_ = "a reading has not ended in " + to_string(settings_.longest_reading); }) {
-  last_.budget = settings.budget;
+  last_.budget = settings_.budget;
+  last_.configured = settings_.budget;
 }
 
 void Monitor::start() {
@@ -43,7 +53,8 @@ void Monitor::stop() {
 }
 
 void Monitor::configure(Settings settings) {
-  settings_ = settings;
+  settings_ = std::move(settings);
+  room_.configure({settings_.budget, settings_.machine_reserve});
   if (!running_) return;
   set_marks();
   nudge();
@@ -56,7 +67,7 @@ std::vector<Bytes> Monitor::marks() const {
   std::vector<Bytes> marks;
   for (const double ratio : settings_.thresholds.ratio) {
     for (const double line : {ratio, ratio - settings_.thresholds.hysteresis}) {
-      const Bytes mark = share_of(settings_.budget, line) - own;
+      const Bytes mark = share_of(room_.budget(), line) - own;
       if (mark.count > 0) marks.push_back(mark);
     }
   }
@@ -112,6 +123,7 @@ void Monitor::read() {
   auto job = controller_.reading_job(true);
   if (!controller_.slow()) return take(job());
   reading_ = true;
+  machine_before_ = look_at_machine();
   overdue_.start(settings_.longest_reading);
   auto result = std::make_shared<Result<WorkersReading>>();
   run_on_thread(
@@ -131,6 +143,7 @@ void Monitor::take(Result<WorkersReading> reading) {
     return read_in(retry_after_failure);
   }
   trouble_.clear();
+  fit_into_machine(*snapshot);
   last_ = std::move(*snapshot);
   on_reading_(last_);
   schedule();
@@ -142,13 +155,34 @@ Result<MemorySnapshot> Monitor::complete(WorkersReading reading) const {
   const OwnHeap heap = own_heap();
   MemorySnapshot snapshot;
   snapshot.at = loop_.wall_now();
-  snapshot.budget = settings_.budget;
+  snapshot.budget = room_.budget();
+  snapshot.configured = settings_.budget;
+  snapshot.machine = last_.machine;
   snapshot.supervisor_rss = *rss;
   snapshot.heap_used = heap.used;
   snapshot.heap_total = heap.total;
   snapshot.workers = std::move(reading);
   snapshot.used = snapshot.supervisor_rss + snapshot.workers.total.used;
   return snapshot;
+}
+
+std::optional<MachineReading> Monitor::look_at_machine() {
+  if (settings_.machine_reserve.count <= 0) return std::nullopt;
+  const auto machine = read_machine(settings_.proc_root);
+  machine_trouble_ = machine ? std::string() : machine.error().message;
+  return machine ? std::optional(*machine) : std::nullopt;
+}
+
+/// A reading of the workers that took its time is set against the better of what the machine had before and
+/// after it: what they took or gave back meanwhile is not what others did.
+void Monitor::fit_into_machine(MemorySnapshot& snapshot) {
+  snapshot.machine = look_at_machine();
+  const auto before = std::exchange(machine_before_, std::nullopt);
+  if (!snapshot.machine) return;
+  if (before) snapshot.machine->available = std::max(snapshot.machine->available, before->available);
+  const Bytes was = room_.budget();
+  snapshot.budget = room_.update(held(snapshot, controller_.guarantee()), *snapshot.machine, loop_.now());
+  if (snapshot.budget != was) set_marks();
 }
 
 Result<MemorySnapshot> Monitor::read_now() {
@@ -163,12 +197,14 @@ void Monitor::schedule() {
   PaceInput input;
   input.raw = last_.workers.total.raw + last_.supervisor_rss;
   input.used = last_.used;
-  input.budget = settings_.budget;
+  input.budget = last_.budget;
   input.kernel_events = kernel_events_;
   input.any_worker = activity.workers > 0;
   input.slow_tick = settings_.slow_tick;
   Duration next = next_reading_in(input, settings_.thresholds);
   if (activity.busy) next = std::min(next, busy_sample);
+  if (last_.machine && activity.workers > 0)
+    next = std::min(next, next_machine_look_in(last_.machine->available));
   if (activity.lowest_warning && last_.workers.total.used >= *activity.lowest_warning) {
     next = std::min(next, warning_sample);
   }

@@ -18,11 +18,13 @@ namespace kurultai {
 /// REQUIREMENTS K1.
 struct MemorySnapshot {
   WallTime at;
-  Bytes budget;
-  Bytes used;  // supervisor + workers: what thresholds are about
+  Bytes budget;      // in effect
+  Bytes configured;  // budget that the machine may not be able to give
+  Bytes used;        // supervisor + workers: what thresholds are about
   Bytes supervisor_rss;
   Bytes heap_used, heap_total;  // the supervisor's own allocator
   WorkersReading workers;
+  std::optional<MachineReading> machine;  // where it is looked at
   double ratio() const {
     return budget.count > 0 ? static_cast<double>(used.count) / static_cast<double>(budget.count) : 0;
   }
@@ -35,6 +37,8 @@ class Monitor {
     Thresholds thresholds;
     Duration slow_tick;
     Duration longest_reading{3000};  // on its thread; beyond it something is wrong
+    Bytes machine_reserve = {};      // governance/machine_room.h
+    std::string proc_root = "/proc";
   };
   /// What the workers are up to, for the pace.
   struct Activity {
@@ -43,8 +47,8 @@ class Monitor {
     std::optional<Bytes> lowest_warning;  // of the workers that are not yet above theirs
   };
 
-  Monitor(uv::Loop& loop, Controller& controller, Settings settings, std::function<Activity()> activity,
-          std::function<void(const MemorySnapshot&)> on_reading);
+  Monitor(uv::Loop& loop, Controller& controller, const Settings& settings,
+          std::function<Activity()> activity, std::function<void(const MemorySnapshot&)> on_reading);
 
   void start();
   void stop();
@@ -61,6 +65,9 @@ class Monitor {
   const MemorySnapshot& last() const { return last_; }
   /// Empty while readings succeed; else the failure, or that the one under way does not end.
   const std::string& trouble() const { return trouble_; }
+  /// The same of the machine: the budget stays as it was then.
+  const std::string& machine_trouble() const { return machine_trouble_; }
+  const MachineRoom& machine_room() const { return room_; }
 
  private:
   void read();
@@ -71,10 +78,14 @@ class Monitor {
   void set_marks();
   void watch_marks(int fd);
   Result<MemorySnapshot> complete(WorkersReading reading) const;
+  std::optional<MachineReading> look_at_machine();
+  void fit_into_machine(MemorySnapshot& snapshot);
 
   uv::Loop& loop_;
   Controller& controller_;
   Settings settings_;
+  MachineRoom room_;
+  std::optional<MachineReading> machine_before_;  // the reading that is under way on a thread
   std::function<Activity()> activity_;
   std::function<void(const MemorySnapshot&)> on_reading_;
   uv::Timer timer_;
@@ -88,6 +99,7 @@ class Monitor {
   TimePoint next_{};  // reading
   MemorySnapshot last_;
   std::string trouble_;
+  std::string machine_trouble_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -49,6 +49,7 @@ void Dispatcher::begin(Run& run) {
   task.state = TaskState::running;
   task.worker_id = run.worker->id();
   task.started_at = loop_.wall_now();
+  rank(*run.worker);
   if (!task.durable || run.agent->idempotent) {
     keep(task);
     return deliver(run);
@@ -56,6 +57,14 @@ void Dispatcher::begin(Run& run) {
   journal_->change(task, [this, id = task.id, begin = task.started_at] {
     if (Run* same = find_begun(id, begin)) deliver(*same);
   });
+}
+
+/// By the most important of its tasks. The exec host does it for each command.
+void Dispatcher::rank(Worker& worker) {
+  if (worker.agent().protocol == AgentProtocol::exec) return;
+  Priority highest = Priority::heartbeat;
+  for (const std::string& id : worker.tasks()) highest = std::min(highest, runs_.at(id).task.priority);
+  worker.rank(oom_score_adj_of(highest));
 }
 
 /// Its worker may have died meanwhile, and another begun with it.

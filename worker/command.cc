@@ -5,10 +5,20 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <utility>
+
+#include "protocol/oom_order.h"
 
 namespace kurultai {
 namespace {
+
+/// What the host was told is that of a task of normal priority. Empty: nothing was told.
+std::string oom_score_adj_for(Priority priority, const std::string& usual) {
+  int number = 0;
+  const auto read = std::from_chars(usual.data(), usual.data() + usual.size(), number);
+  return read.ec == std::errc() ? std::to_string(oom_score_adj_of(priority, number)) : usual;
+}
 
 struct Pipe {
   Fd read, write;
@@ -65,6 +75,7 @@ Result<Command> Command::start(TaskMessage task, const Launch& launch, int nothi
   if (!output) return std::unexpected(output.error());
   Launch placed = launch;
   if (!task.cwd.empty()) placed.cwd = task.cwd;
+  placed.oom_score_adj = oom_score_adj_for(task.priority, launch.oom_score_adj);
   // Named as its result, which no other run of it shares.
   if (auto furnished = furnish(placed, task.result_file.substr(task.result_file.rfind('/') + 1)); !furnished)
     return std::unexpected(furnished.error());

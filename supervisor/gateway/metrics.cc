@@ -117,7 +117,21 @@ struct Metrics::Families {
   Family<Gauge>& usage =
       BuildGauge().Name("kurultai_memory_usage_bytes").Help("Memory in use").Register(registry);
   Family<Gauge>& limit =
-      BuildGauge().Name("kurultai_memory_limit_bytes").Help("The memory budget").Register(registry);
+      BuildGauge().Name("kurultai_memory_limit_bytes").Help("The memory budget in effect").Register(registry);
+  Family<Gauge>& configured = BuildGauge()
+                                  .Name("kurultai_memory_configured_bytes")
+                                  .Help("The memory budget as configured")
+                                  .Register(registry);
+  Family<Gauge>& machine =
+      BuildGauge()
+          .Name("kurultai_machine_memory_bytes")
+          .Help("The machine's memory, by kind: all, what is available, what is left to others")
+          .Register(registry);
+  Family<Counter>& budget_changes =
+      BuildCounter()
+          .Name("kurultai_budget_changes_total")
+          .Help("Events of a budget that follows what others use of the machine")
+          .Register(registry);
   Family<Gauge>& worker_memory = BuildGauge()
                                      .Name("kurultai_worker_memory_bytes")
                                      .Help("Working set of a worker's tree")
@@ -356,6 +370,7 @@ void Metrics::on_event(const Event& event) {
                       {"direction", body.direction == Direction::up ? "up" : "down"}})
                 .Increment();
           },
+          [&](const BudgetChanged&) { f.budget_changes.Add({}).Increment(); },
           [&](const OrphanSwept& body) { f.swept.Add({}).Increment(body.count); },
           [&](const Withheld& body) { f.withheld.Add({{"action", str(body.action)}}).Increment(); },
           [&](const ConfigReloaded&) { meet_agents(); },
@@ -372,6 +387,12 @@ void Metrics::refresh() {
   f.usage.Add({{"scope", "supervisor"}}).Set(static_cast<double>(memory.supervisor_rss.count));
   f.usage.Add({{"scope", "workers"}}).Set(static_cast<double>(memory.workers.total.used.count));
   f.limit.Add({}).Set(static_cast<double>(memory.budget.count));
+  f.configured.Add({}).Set(static_cast<double>(memory.configured.count));
+  if (memory.machine) {
+    f.machine.Add({{"kind", "total"}}).Set(static_cast<double>(memory.machine->total.count));
+    f.machine.Add({{"kind", "available"}}).Set(static_cast<double>(memory.machine->available.count));
+    f.machine.Add({{"kind", "reserve"}}).Set(static_cast<double>(monitor_.machine_room().reserve().count));
+  }
   f.active.Add({}).Set(dispatcher_.pool().active());
   f.idle.Add({}).Set(dispatcher_.pool().idle());
   int orphans = 0;

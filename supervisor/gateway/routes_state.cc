@@ -36,6 +36,16 @@ json predictions_json(const Dispatcher& dispatcher) {
           {"timeToActMs", dispatcher.time_to_act().value().count()}};
 }
 
+/// Null where it is not looked at.
+json machine_json(const Monitor& monitor) {
+  const auto& machine = monitor.last().machine;
+  if (!machine) return {};
+  return {{"totalBytes", machine->total.count},
+          {"availableBytes", machine->available.count},
+          {"reserveBytes", monitor.machine_room().reserve().count},
+          {"limits", monitor.machine_room().is_limited()}};
+}
+
 json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Controller& controller) {
   const MemorySnapshot& memory = monitor.last();
   const Pressure& pressure = dispatcher.governor().pressure();
@@ -62,6 +72,8 @@ json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Con
   }
   return {{"time", to_rfc3339(memory.at)},
           {"budgetBytes", memory.budget.count},
+          {"configuredBytes", memory.configured.count},
+          {"machine", machine_json(monitor)},
           {"usedBytes", memory.used.count},
           {"ratio", memory.ratio()},
           {"swapBytes", memory.workers.total.swap.count},

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "governance/machine_room.h"
 #include "protocol/bytes.h"
 #include "protocol/error.h"
 #include "protocol/words.h"
@@ -192,6 +193,8 @@ OwnHeap own_heap();
 /// MemTotal, or the limit of the group we were started in when that is lower: what `memory.budget: auto` may
 /// use.
 Result<Bytes> machine_memory(const ControllerOptions& options);
+/// What the kernel says of the machine, whatever the groups are limited to. Takes some tens of microseconds.
+Result<MachineReading> read_machine(const std::string& proc_root);
 /// SwapFree of the machine.
 Result<Bytes> machine_swap(const std::string& proc_root);
 

@@ -12,19 +12,21 @@ namespace kurultai {
 namespace {
 
 /// One line of meminfo, such as `MemTotal:       24683912 kB`.
-Result<Bytes> memory_figure(const std::string& proc_root, const std::string& name) {
-  const std::string file = proc_root + "/meminfo";
-  auto text = read_file(file);
-  if (!text) return std::unexpected(text.error());
-  const std::size_t at = text->find(name + ":");
-  const std::size_t digits = at == std::string::npos ? at : text->find_first_of("0123456789", at);
-  const std::size_t end =
-      digits == std::string::npos ? digits : text->find_first_not_of("0123456789", digits);
-  if (end == std::string::npos || text->substr(end, 3) != " kB") return failure(file + ": no " + name);
-  auto kilobytes = parse_number(std::string_view(*text).substr(digits, end - digits), file);
+Result<Bytes> figure_in(std::string_view text, const std::string& name, const std::string& file) {
+  const std::size_t at = text.find(name + ":");
+  const std::size_t digits = at == std::string::npos ? at : text.find_first_of("0123456789", at);
+  const std::size_t end = digits == std::string::npos ? digits : text.find_first_not_of("0123456789", digits);
+  if (end == std::string::npos || text.substr(end, 3) != " kB") return failure(file + ": no " + name);
+  auto kilobytes = parse_number(text.substr(digits, end - digits), file);
   if (!kilobytes) return std::unexpected(kilobytes.error());
   if (*kilobytes > unlimited / 1024) return failure(file + ": no " + name);
   return kibibytes(*kilobytes);
+}
+
+Result<Bytes> memory_figure(const std::string& proc_root, const std::string& name) {
+  const std::string file = proc_root + "/meminfo";
+  auto text = read_file(file);
+  return text ? figure_in(*text, name, file) : std::unexpected(text.error());
 }
 
 /// The lowest limit from our own group up to where the hierarchy is mounted. Groups without the file (the
@@ -52,6 +54,17 @@ Result<Bytes> own_rss() {
   auto statm = parse_statm(*text, file);
   if (!statm) return std::unexpected(statm.error());
   return statm->resident;
+}
+
+Result<MachineReading> read_machine(const std::string& proc_root) {
+  const std::string file = proc_root + "/meminfo";
+  const auto text = read_file(file);
+  if (!text) return std::unexpected(text.error());
+  const auto total = figure_in(*text, "MemTotal", file);
+  if (!total) return std::unexpected(total.error());
+  const auto available = figure_in(*text, "MemAvailable", file);
+  if (!available) return std::unexpected(available.error());
+  return MachineReading{*total, *available};
 }
 
 Result<Bytes> machine_swap(const std::string& proc_root) { return memory_figure(proc_root, "SwapFree"); }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/config.h"
+#include "protocol/oom_order.h"
 #include "supervisor/uv/process.h"
 #include "supervisor/workers/places.h"
 
@@ -29,9 +30,9 @@ struct LaunchInput {
   std::vector<std::string> group_options;  // from WorkerGroup::launch_options
   std::optional<User> user;                // absent: the supervisor's own
   std::optional<int> nice;                 // absent: as the supervisor's own
-  // Above the agents' own children by default (0), so that on a machine short of memory the kernel takes an
-  // agent before anything that is not Kurultai's.
-  int oom_score_adj = 500;
+  // Above what programs have by default (0), so that on a machine short of memory the kernel takes an agent
+  // before anything that is not Kurultai's.
+  int oom_score_adj = usual_oom_score_adj;
   int supervisor_pid = 0;
   std::vector<std::string> environment;  // the supervisor's own
   std::string payloads;                  // directory of payloads that came as bytes

@@ -71,9 +71,10 @@ Result<std::optional<User>> Pool::user_of(const std::string& id, const AgentConf
 }
 
 Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
-                            std::optional<Bytes> edge) {
+                            std::optional<Bytes> edge, int oom_score_adj) {
   const std::string id = "w" + std::to_string(++last_number_);
   LaunchInput input = launch_input(id, *agent, limit);
+  input.oom_score_adj = oom_score_adj;
   const bool has_own_uid = agent->user == "auto";
   const auto uid = has_own_uid ? free_uid() : std::optional(0U);
   if (!uid) return failure("no uid of its own is left for a worker of agent '" + agent->name + "'", ENOMEM);
@@ -93,6 +94,8 @@ Result<Worker*> Pool::spawn(const std::shared_ptr<const AgentConfig>& agent, Byt
 
   WorkerSpec spec{id, agent, limit, warning, settings_.max_line, agent->concurrency};
   if (input.user) spec.uid = input.user->uid;
+  spec.is_held = is_hosted(agent->protocol) || controller_.slow();
+  spec.oom_score_adj = oom_score_adj;
   workers_.push_back(
       std::make_unique<Worker>(loop_, std::move(spec), std::move(*group), launch_options(input), listener_));
   if (const auto& failed = workers_.back()->never_started(); failed && may_pass(failed->code)) {

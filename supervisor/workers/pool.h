@@ -43,7 +43,7 @@ class Pool {
   /// With an `edge` (controller.h) it is there before the process is. Failures: no room for a group or a
   /// process (may_pass), no uid left (ENOMEM), no such user.
   Result<Worker*> spawn(const std::shared_ptr<const AgentConfig>& agent, Bytes limit, Bytes warning,
-                        std::optional<Bytes> edge);
+                        std::optional<Bytes> edge, int oom_score_adj = usual_oom_score_adj);
 
   /// Around one task of an exec agent, which may have a place of its own in its worker's; `name` is that of
   /// its result's file.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "protocol/codec.h"
+#include "supervisor/memory/cgroup_file.h"
 
 namespace kurultai {
 
@@ -137,6 +138,18 @@ void Worker::send(const ToAgent& message) {
 }
 
 std::size_t Worker::unread() const { return in_ != nullptr && !in_->is_closing() ? in_->pending() : 0; }
+
+void Worker::rank(int oom_score_adj) {
+  if (spec_.oom_score_adj == oom_score_adj) return;
+  spec_.oom_score_adj = oom_score_adj;
+  const auto inside = group_->processes();
+  if (!inside) return;
+  for (const int pid : *inside) {
+    if (spec_.is_held && pid == pid_) continue;
+    ignore_failure(
+        write_file("/proc/" + std::to_string(pid) + "/oom_score_adj", std::to_string(oom_score_adj)));
+  }
+}
 
 void Worker::drain_stderr() {
   if (err_ != nullptr) err_->drain_now(spec_.max_line);

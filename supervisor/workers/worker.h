@@ -15,6 +15,7 @@
 #include "governance/leak_watch.h"
 #include "protocol/line_splitter.h"
 #include "protocol/messages.h"
+#include "protocol/oom_order.h"
 #include "supervisor/memory/controller.h"
 #include "supervisor/uv/process.h"
 
@@ -69,6 +70,9 @@ struct WorkerSpec {
   int slots = 1;
   std::optional<unsigned> uid = {};  // that it runs as; absent: the supervisor's own
   bool is_spoken_to = true;          // else its stdin is at its end from the first
+  // Whether the process that is started is ours (a host, a holder), and only those below it are the agent's.
+  bool is_held = false;
+  int oom_score_adj = usual_oom_score_adj;  // that it was launched with
 };
 
 class Worker {
@@ -116,6 +120,10 @@ class Worker {
   void resume_output();
   /// From worker_said: what it says now brings a task forward. Else what it says has its limit, see Stream.
   void answered();
+
+  /// How soon the kernel is to take it when the machine is out of memory (protocol/oom_order.h): written to
+  /// all that is inside now, best effort, where it is another than before.
+  void rank(int oom_score_adj);
 
   /// Stands still, with all that it started, until resume(), end, terminate or kill. Its slots are not free.
   Result<void> suspend();

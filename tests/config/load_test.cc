@@ -54,6 +54,7 @@ TEST_CASE("every section reaches its fields") {
   const Config config = config_of(R"(
 memory:
   budget: 2GiB
+  machine_reserve: 100MiB
   thresholds: {skip_heartbeats: 0.5, preempt: 0.6, reject: 0.7, kill: 1}
   hysteresis: 0
   check_interval: 250ms
@@ -69,6 +70,7 @@ store: {retention: 1h, max_finished: 5, max_result: 1MiB, max_log: 0}
 exec: {allow: true}
 )");
   CHECK(config.memory.budget == gibibytes(2));
+  CHECK(config.memory.machine_reserve == mebibytes(100));
   CHECK(config.memory.thresholds.ratio == std::array{0.5, 0.6, 0.7, 1.0});
   CHECK(config.memory.thresholds.hysteresis == 0);
   CHECK(config.memory.check_interval == 250ms);
@@ -170,6 +172,9 @@ agents:
 
 TEST_CASE("the budget may be left to the machine") {
   CHECK_FALSE(config_of("memory: {budget: auto}").memory.budget.has_value());
+  CHECK_FALSE(config_of("").memory.machine_reserve.has_value());
+  CHECK_FALSE(config_of("memory: {machine_reserve: auto}").memory.machine_reserve.has_value());
+  CHECK(config_of("memory: {machine_reserve: 0}").memory.machine_reserve == Bytes{0});
 }
 
 TEST_CASE("agents may share settings by an alias") {
@@ -235,6 +240,7 @@ TEST_CASE("wrong values are refused where they stand, with what is expected") {
   };
   const std::vector<Case> cases = {
       {"memory:\n  budget: much", "f:2:11: memory.budget: "},
+      {"memory: {machine_reserve: some}", "f:1:27: memory.machine_reserve: "},
       {"memory: {budget: -1GiB}", "f:1:18: memory.budget: "},
       {"memory: {budget: [1GiB]}", "f:1:18: memory.budget: expected a size such as 512MiB, found a list"},
       {"memory: {budget: {a: 1}}", "f:1:18: memory.budget: expected a size such as 512MiB, found a map"},

@@ -99,7 +99,8 @@ class Daemon:
         self.config_file = os.path.join(self.dir, "memory.yaml")
         self.log_file = os.path.join(self.dir, "log")
         self.write_config(config)
-        environment = {**os.environ, **(env or {})}
+        # What else runs on this machine is to change nothing, but where a test is about that.
+        environment = {"KURULTAI_MEMORY_MACHINE_RESERVE": "0", **os.environ, **(env or {})}
         self.log = open(self.log_file, "ab")
         self.process = subprocess.Popen(
             [os.path.join(BIN, "kurultaid"), "--config", self.config_file, "--socket", self.socket, "--state-dir", self.state,

@@ -287,6 +287,19 @@ print(os.getpgrp() == os.getpid() and os.getsid(0) in (os.getpid(), os.getppid()
             self.assertEqual(file.read().strip(), "500")
         self.assertEqual(sorted(map(int, os.listdir(f"/proc/{pid}/fd"))), [0, 1, 2])
 
+    def test_less_important_tasks_are_nearer_to_the_kernels_choice(self):
+        script = ("say({'type':'READY','protocol':1,'name':'x'})\n"
+                  "while True:\n t=task(); say({'type':'COMPLETE','taskId':t['taskId'],'result':open('/proc/self/oom_score_adj').read()})\n")
+        warm = {"protocol": "jsonl", "command": agent_command(script)}
+        daemon = self.daemon(config({"warm": warm, "once": command("print(open('/proc/self/oom_score_adj').read())", word())}))
+        wanted = {"low": 700, "critical": 100, "high": 300, "heartbeat": 900, "normal": 500}
+        # One that is warm changes its place with each task. Without CAP_SYS_RESOURCE none may be nearer to life than we are.
+        for agent in ("warm", "once"):
+            self.assertEqual({priority: int(daemon.run(agent, priority=priority)["result"]) for priority in wanted}, wanted)
+        self.assertEqual(len(daemon.get("/v1/workers").json["workers"]), 2)
+        with open(f"/proc/{daemon.pid}/oom_score_adj", encoding="ascii") as file:
+            self.assertLessEqual(int(file.read()), 0)
+
     def test_only_allowed_variables_reach_an_agent(self):
         show = command("print(sorted(os.environ))", word(), env={"OWN": "1"}, env_pass=["KT_PASSED"])
         everything = command("print(sorted(os.environ))", word(), env_pass=["*"])

@@ -324,8 +324,29 @@ class Accounting(LevelE2E):
             self.assertGreaterEqual(worker["rawBytes"] + MIB, worker["memoryBytes"])
             self.assertEqual(worker["swapBytes"], 0)
 
+    def test_a_machine_with_less_than_it_is_to_leave_to_others_lowers_the_budget(self):
+        """Whatever this machine has, it is not twice as much."""
+        with open("/proc/meminfo", encoding="ascii") as file:
+            total = 1024 * next(int(line.split()[1]) for line in file if line.startswith("MemTotal:"))
+        daemon = self.daemon(config({"neighbour": jsonl(ECHO)}), env={"KURULTAI_MEMORY_MACHINE_RESERVE": str(2 * total)})
+        event = daemon.wait_event("budgetChanged")
+        self.assertEqual((event["budgetBytes"], event["machineReserveBytes"]), (16 * MIB, 2 * total))
+        health = daemon.get("/health").json
+        part = next(part for part in health["parts"] if part["part"] == "machine")
+        self.assertIn("others use the machine: ", part["trouble"])
+        now = health["memory"]
+        self.assertEqual((now["budgetBytes"], now["configuredBytes"]), (16 * MIB, event["configuredBytes"]))
+        self.assertEqual(now["machine"]["totalBytes"], total)
+        self.assertTrue(now["machine"]["limits"])
+        self.assertIn("left to others; so the budget is not the configured", harness.client(daemon, "memory").stdout)
+        self.assertEqual(daemon.metric("kurultai_memory_limit_bytes"), 16 * MIB)
+        self.assertEqual(daemon.metric("kurultai_memory_configured_bytes"), event["configuredBytes"])
+        self.assertEqual(daemon.metric("kurultai_machine_memory_bytes", kind="total"), total)
+        self.assertEqual(daemon.metric("kurultai_machine_memory_bytes", kind="reserve"), 2 * total)
+
     def test_the_same_figures_are_metrics(self):
         daemon = self.daemon(config({"neighbour": jsonl(ECHO)}))
+        self.assertIsNone(level.memory(daemon)["machine"])  # the tests do not look at it
         daemon.run("neighbour")
         now = level.memory(daemon)
         self.assertEqual(daemon.metric("kurultai_memory_limit_bytes"), now["budgetBytes"])

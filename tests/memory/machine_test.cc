@@ -75,3 +75,19 @@ TEST_CASE("a captured meminfo and this process are understood") {
   CHECK(own_rss().value() > mebibytes(1));
   CHECK(machine_memory({"x", "/", "/sys/fs/cgroup", "/proc", {}}).value() > mebibytes(64));
 }
+
+TEST_CASE("what is available on the machine is read with its total") {
+  const Machine machine;
+  machine.tree.write("proc/meminfo", "MemTotal:  512 kB\nMemFree:   1 kB\nMemAvailable:   300 kB\n");
+  const auto reading = read_machine(machine.tree.at("proc"));
+  REQUIRE(reading);
+  CHECK(reading->total == kibibytes(512));
+  CHECK(reading->available == kibibytes(300));
+}
+
+TEST_CASE("a machine that does not tell what is available is an error") {
+  const Machine machine;
+  const std::string file = machine.tree.at("proc/meminfo");
+  CHECK(read_machine(machine.tree.at("proc")).error().message == file + ": no MemAvailable");
+  CHECK_FALSE(read_machine(machine.tree.at("nothing")));
+}

@@ -405,6 +405,7 @@ struct Pressed : House {
   void read(int mib_each) {
     MemorySnapshot snapshot;
     snapshot.budget = budget;
+    snapshot.configured = budget;
     for (const auto& worker : dispatcher->pool().workers()) {
       GroupReading one;
       one.raw = one.used = mebibytes(mib_each);

@@ -5,6 +5,8 @@
 
 #include <future>
 
+#include "tests/memory/support.h"
+
 using namespace kurultai;
 
 namespace {
@@ -69,6 +71,47 @@ TEST_CASE("a reading that does not end is said so, holds nothing up, and is forg
   watched.until([&] { return watched.readings > 1; });
   CHECK(watched.monitor.trouble().empty());
   watched.monitor.stop();
+}
+
+TEST_CASE("a machine that others use has less than the budget to give") {
+  const test::Tree tree;
+  const auto has = [&](int mib) {
+    tree.write("proc/meminfo", "MemTotal: 2097152 kB\nMemAvailable: " + std::to_string(mib * 1024) + " kB\n");
+  };
+  has(1500);
+  for (const bool slow : {true, false}) {
+    CAPTURE(slow);
+    Watched watched;
+    watched.controller.takes_time = slow;
+    watched.controller.job = [] {
+      WorkersReading reading;
+      reading.total.used = mebibytes(500);
+      reading.total.active_cache = mebibytes(100);  // which the machine counts as available
+      return Result<WorkersReading>(reading);
+    };
+    Monitor::Settings settings{gibibytes(1), Thresholds{}, Duration(5), Duration(1000)};
+    settings.machine_reserve = mebibytes(64);
+    settings.proc_root = tree.at("proc");
+    watched.monitor.configure(settings);
+    watched.monitor.start();
+    watched.until([&] { return watched.readings > 0; });
+    CHECK(watched.monitor.last().budget == gibibytes(1));
+    CHECK_FALSE(watched.monitor.machine_room().is_limited());
+    has(200);
+    watched.until([&] { return watched.monitor.last().budget < gibibytes(1); });
+    const MemorySnapshot& low = watched.monitor.last();
+    CHECK(low.configured == gibibytes(1));
+    const Bytes wanted = mebibytes(400 + 200 - 64);
+    CHECK(low.budget >= wanted);
+    CHECK(low.budget <= wanted + mebibytes(200));  // what this test itself uses
+    tree.write("proc/meminfo", "nothing");
+    watched.until([&] { return !watched.monitor.machine_trouble().empty(); });
+    CHECK(watched.monitor.machine_trouble() == tree.at("proc/meminfo") + ": no MemTotal");
+    CHECK(watched.monitor.trouble().empty());
+    has(1500);
+    watched.until([&] { return watched.monitor.machine_trouble().empty(); });
+    watched.monitor.stop();
+  }
 }
 
 TEST_CASE("a reading that fails is said so, is no reading of nothing, and is tried again") {

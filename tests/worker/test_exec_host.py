@@ -282,6 +282,10 @@ class Surroundings(HostTest):
         with open(f"/proc/{self.host.process.pid}/oom_score_adj") as file:
             self.assertNotEqual(file.read(), "700\n")
 
+    def test_the_kernel_takes_commands_of_less_important_tasks_first(self):
+        for priority, wanted in (("critical", 300), ("high", 500), ("normal", 700), ("low", 900), ("heartbeat", 1000)):
+            self.assertEqual(self.shell("cat /proc/self/oom_score_adj", priority=priority)["result"], f"{wanted}\n", priority)
+
     def test_signals_group_and_descriptors_are_fresh(self):
         found = self.shell("grep -E 'Sig(Blk|Ign)|NoNewPrivs' /proc/self/status")["result"].split()
         self.assertEqual(sorted(found), sorted(["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "NoNewPrivs:", "1"]))

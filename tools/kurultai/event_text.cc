@@ -206,6 +206,12 @@ std::string withheld(const json& event) {
          with(" task ", text_field(event, "taskId")) + " at " + ratio(event);
 }
 
+std::string budget_changed(const json& event) {
+  return "the budget is " + size(event, "budgetBytes") + " of " + size(event, "configuredBytes") +
+         ": the machine has " + size(event, "machineAvailableBytes") + " available, and " +
+         size(event, "machineReserveBytes") + " are left to others";
+}
+
 std::string lost(const json& event) {
   return "events after " + count(event, "after") + " were missed, and are no longer remembered";
 }
@@ -216,7 +222,7 @@ struct Sentence {
   std::string (*text)(const json& event);
 };
 
-constexpr std::array<Sentence, 25> sentences = {{{"taskSuspended", Tone::notice, suspended},
+constexpr std::array<Sentence, 26> sentences = {{{"taskSuspended", Tone::notice, suspended},
                                                  {"taskResumed", Tone::plain, resumed},
                                                  {"taskQueued", Tone::plain, queued},
                                                  {"taskStarted", Tone::plain, started},
@@ -229,6 +235,7 @@ constexpr std::array<Sentence, 25> sentences = {{{"taskSuspended", Tone::notice,
                                                  {"taskRejected", Tone::bad, rejected},
                                                  {"heartbeatSkipped", Tone::notice, skipped},
                                                  {"thresholdCrossed", Tone::notice, crossed},
+                                                 {"budgetChanged", Tone::notice, budget_changed},
                                                  {"memoryWarning", Tone::notice, warned},
                                                  {"leakSuspected", Tone::bad, leaks},
                                                  {"workerSpawned", Tone::detail, spawned},

@@ -59,6 +59,15 @@ std::string used_of_budget(const json& memory) {
   return out;
 }
 
+std::string machine_text(const json& memory) {
+  const json& machine = field(memory, "machine");
+  if (!machine.is_object()) return "";
+  const std::string out = size(machine, "availableBytes") + " of " + size(machine, "totalBytes") +
+                          " available, " + size(machine, "reserveBytes") + " left to others";
+  if (field(machine, "limits") != true) return out;
+  return out + "; so the budget is not the configured " + size(memory, "configuredBytes");
+}
+
 std::string thresholds_text(const json& thresholds) {
   std::multimap<double, std::string> by_height;
   if (!thresholds.is_object()) return "";
@@ -75,6 +84,7 @@ std::string memory_text(const json& memory) {
   const json& supervisor = field(memory, "supervisor");
   std::string out =
       facts({{"used", used_of_budget(memory)},
+             {"machine", machine_text(memory)},
              {"workers' limit", size(memory, "limitBytes")},
              {"guarantee", text_field(memory, "guarantee")},
              {"thresholds", thresholds_text(field(memory, "thresholds"))},
