@@ -44,7 +44,7 @@ inline std::string error_of(std::string_view text, Variables variables = {}) {
   return errors[0];
 }
 
-inline Config config_of(std::string_view text, Variables variables = {}) {
+inline Config config_of(std::string_view text, const Variables& variables = {}) {
   auto config = parse_config(text, "f", environment_of(variables));
   if (!config) FAIL(joined(errors_of(text, variables)));
   return *std::move(config);

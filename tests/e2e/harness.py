@@ -91,7 +91,7 @@ def marked_processes(instance):
 class Daemon:
     """A running kurultaid. `config` is a dict in the shape of memory.yaml (JSON is YAML), or YAML text."""
 
-    def __init__(self, config, args=(), env=None, directory=None):
+    def __init__(self, config, args=(), env=None, directory=None, cwd=ROOT):
         self.owns_directory = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="kt-")
         self.state = os.path.join(self.dir, "state")
@@ -105,7 +105,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [os.path.join(BIN, "kurultaid"), "--config", self.config_file, "--socket", self.socket, "--state-dir", self.state,
              "--log-level", "debug", *(args if "--listen" in args else ["--listen", "none", *args])],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, cwd=ROOT)
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, cwd=cwd)
         self.pid = self.process.pid
 
     def write_config(self, config):

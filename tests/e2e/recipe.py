@@ -43,7 +43,7 @@ class RealProgram(E2E):
         surroundings |= {key: value.replace("MODEL", self.model.url).replace("HOME", self.home) for key, value in (env or {}).items()}
         # The model's server takes no one further, and notes who asked: nothing leaves this machine.
         surroundings |= {"HTTPS_PROXY": self.model.url, "NO_PROXY": "127.0.0.1"}
-        return self.daemon(recipe(file), env=surroundings)
+        return self.daemon(recipe(file), env=surroundings, cwd=self.home)  # some keep notes in the repository they are started in
 
     def run_all(self, daemon, agent, refused, shown="cat "):
         """A tool call and the answer, an answer of many words, a refusal of the model's; and a cancellation that leaves nothing."""
