@@ -82,7 +82,9 @@ TEST_CASE("growth is wrong when it is too much or certain, and not judged in les
     return failed(outcome, wanted);
   };
   CHECK(with({.per_hour = 1e5, .low = -1e5, .high = 3e5, .seconds = 1800}) == Names{});
-  CHECK(with({.per_hour = 1e5, .low = 1e4, .high = 3e5, .seconds = 1800}) == Names{"supervisor growth"});
+  CHECK(with({.per_hour = 6e5, .low = 1e4, .high = 9e5, .seconds = 1800}) == Names{"supervisor growth"});
+  CHECK(with({.per_hour = 1e5, .low = 6e4, .high = 1.2e5, .seconds = 2700}) == Names{});  // 90 KB in all
+  CHECK(with({.per_hour = 1e5, .low = 6e4, .high = 1.2e5, .seconds = 86400}) == Names{"supervisor growth"});
   CHECK(with({.per_hour = 5e6, .low = -1e5, .high = 1e7, .seconds = 1800}) == Names{"supervisor growth"});
   CHECK(with({.per_hour = 5e6, .low = 4e6, .high = 6e6, .seconds = 1799}) == Names{});
   CHECK(with({}) == Names{});
