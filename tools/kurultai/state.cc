@@ -62,8 +62,8 @@ std::string used_of_budget(const json& memory) {
 std::string machine_text(const json& memory) {
   const json& machine = field(memory, "machine");
   if (!machine.is_object()) return "";
-  const std::string out = size(machine, "availableBytes") + " of " + size(machine, "totalBytes") +
-                          " available, " + size(machine, "reserveBytes") + " left to others";
+  std::string out = size(machine, "availableBytes") + " of " + size(machine, "totalBytes") + " available, " +
+                    size(machine, "reserveBytes") + " left to others";
   if (field(machine, "limits") != true) return out;
   return out + "; so the budget is not the configured " + size(memory, "configuredBytes");
 }
