@@ -140,12 +140,17 @@ class Stage:
             return answer.json["taskId"]
         return self.daemon.start(agent_name(row), {"program": program} if row.protocol == "exec" else program, **fields)
 
+    @staticmethod
+    def has_begun(task):
+        """One that leaves at once waits nearly all the time for its next attempt."""
+        return task["state"] in ("running", "failed", "completed") or task["attempt"] > 1
+
     def run(self, row, samples=0):
         """Runs it to its end with the neighbour beside it, checks all that the row says, and gives the neighbour's times."""
         task_id = self.submit(row)
         neighbour = None
         if row.loud or row.cancel:
-            self.daemon.wait_state(task_id, "running", "failed", "completed")
+            wait_until(lambda: self.has_begun(self.daemon.task(task_id)), f"{row.name}: it has begun", 30)
         if row.cancel:
             wait_until(lambda: self.daemon.task(task_id)["progress"] is not None or row.fields.get("retries"), "it is at work", 20)
         neighbour = Neighbour(self.daemon)
