@@ -36,4 +36,11 @@ std::optional<std::string> near_name(std::string_view word, std::span<const std:
   return *best;
 }
 
+std::string meant_or_known(std::string_view word, std::span<const std::string> names) {
+  if (const auto near = near_name(word, names)) return ", did you mean '" + *near + "'?";
+  std::string text = "; known here:";
+  for (const std::string& name : names) text += (&name == names.data() ? " " : ", ") + name;
+  return text;
+}
+
 }  // namespace kurultai

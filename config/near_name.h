@@ -15,4 +15,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 /// least.
 std::optional<std::string> near_name(std::string_view word, std::span<const std::string> names);
 
+/// How a message about an unknown key goes on: with the nearest name, or with all `names` when none is near.
+std::string meant_or_known(std::string_view word, std::span<const std::string> names);
+
 }  // namespace kurultai

@@ -80,14 +80,8 @@ class SectionReader {
 
   void refuse_key(const YamlNode::Entry& entry, const std::string& section, std::vector<std::string> names) {
     if (section.empty() && prefix_.empty()) names.insert(names.end(), {"agents", "schedules"});
-    std::string text = "unknown key " + quoted(entry.key);
-    if (const auto near = near_name(entry.key, names)) {
-      text += ", did you mean '" + *near + "'?";
-    } else {
-      text += "; known here:";
-      for (const std::string& name : names) text += (name == names.front() ? " " : ", ") + name;
-    }
-    findings_.refuse({file_, entry.at}, text);
+    findings_.refuse({file_, entry.at},
+                     "unknown key " + quoted(entry.key) + meant_or_known(entry.key, names));
   }
 
   const std::vector<Setting<Root>>& table_;

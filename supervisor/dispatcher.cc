@@ -35,6 +35,11 @@ std::map<std::string, std::shared_ptr<const AgentConfig>> agents_of(const Config
   return agents;
 }
 
+/// The exec host ranks each command by its own task.
+int launch_rank(const AgentConfig& agent, Priority priority) {
+  return agent.protocol == AgentProtocol::exec ? usual_oom_score_adj : oom_score_adj_of(priority);
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(uv::Loop& loop, std::shared_ptr<const Config> config, Controller& controller,
@@ -247,11 +252,6 @@ void Dispatcher::skip_heartbeat(Task& task) {
   } else {
     events_.emit(task.id, Withheld{"skip_heartbeat", task.id, ratio});
   }
-}
-
-/// The exec host ranks each command by its own task.
-static int launch_rank(const AgentConfig& agent, Priority priority) {
-  return agent.protocol == AgentProtocol::exec ? usual_oom_score_adj : oom_score_adj_of(priority);
 }
 
 void Dispatcher::start(Task& task, const Look& look, bool alone) {

@@ -79,13 +79,13 @@ std::vector<std::string> own_environment() {
   return entries;
 }
 
-/// Of homes and tmps: where the agents of other users can get to, too.
 /// 64 of those that systemd keeps for users of one service (DynamicUser=), by the instance.
 OwnUsers own_users(const StateDirectory& state) {
   static constexpr unsigned first = 61184, count = 64, sets = 67;
   return {first + static_cast<unsigned>(std::stoul(state.instance, nullptr, 16) % sets) * count, count};
 }
 
+/// Of homes and tmps: where the agents of other users can get to, too.
 PlaceSettings places_of(const StateDirectory& state) {
   PlaceSettings places;
   places.own = absolute(state.path) + "/places";

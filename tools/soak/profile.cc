@@ -58,14 +58,8 @@ class Reader {
     }
     std::vector<std::string> names;
     for (const auto& [name, taker] : keys) names.push_back(name);
-    std::string text = "unknown key " + quoted(entry.key);
-    if (const auto near = near_name(entry.key, names)) {
-      text += ", did you mean '" + *near + "'?";
-    } else {
-      text += "; known here:";
-      for (const std::string& name : names) text += (name == names.front() ? " " : ", ") + name;
-    }
-    findings_.refuse({file_, entry.at}, text);
+    findings_.refuse({file_, entry.at},
+                     "unknown key " + quoted(entry.key) + meant_or_known(entry.key, names));
   }
 
   std::string file_;
