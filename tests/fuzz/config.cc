@@ -55,7 +55,7 @@ void is_shown_well(const Config& config) {
 }
 
 bool is_block_map(std::string_view text) {
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   const auto tree = parse_yaml(text, complaints);
   return tree && tree->kind == YamlNode::Kind::map && !tree->entries.empty();
 }
@@ -84,7 +84,7 @@ void is_bounded(const YamlNode& node, std::size_t depth, std::size_t& nodes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  std::vector<Complaint> complaints;
+  std::vector<YamlMistake> complaints;
   std::size_t nodes = 0;
   const auto tree = parse_yaml(text, complaints);
   HOLDS(tree || !complaints.empty());

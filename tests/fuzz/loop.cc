@@ -70,7 +70,7 @@ Result<std::unique_ptr<Stream>> Stream::open_pipe(Loop& loop, int) {
 
 Stream::~Stream() = default;
 
-void Stream::read(OnData on_data, OnEnd on_end) {
+void Stream::read(OnData on_data, OnEnd on_end, Pace) {
   on_data_ = std::move(on_data);
   on_end_ = std::move(on_end);
   handle_->deliver = [this](std::string_view bytes) { on_data_(bytes); };
