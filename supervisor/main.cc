@@ -16,6 +16,7 @@
 
 #include "config/listen_address.h"
 #include "config/policy_rules_of.h"
+#include "protocol/version.h"
 #include "supervisor/backstop.h"
 #include "supervisor/doctor/diagnosis.h"
 #include "supervisor/event_log.h"
@@ -29,7 +30,6 @@
 #include "supervisor/schedules.h"
 #include "supervisor/state_directory.h"
 #include "supervisor/store/sqlite_journal.h"
-#include "supervisor/version.h"
 #include "supervisor/workers/ask_launcher.h"
 #include "supervisor/workers/places.h"
 
@@ -198,7 +198,7 @@ class Supervisor {
       const uv::SignalWatch interrupt(loop_, SIGINT, [this] { shut_down(); });
       const uv::SignalWatch hangup(loop_, SIGHUP, [this] { reload_and_log(); });
       if (options_.is_private) watch_stdin();
-      log_info("kurultaid " + std::string(version) + " on " + options_.socket +
+      log_info("kurultaid " + std::string(project_version) + " on " + options_.socket +
                (gateway_.address().empty() ? "" : " and http://" + gateway_.address()) + ", budget " +
                to_string(budget_) + ", guarantee " + std::string(to_string(controller_.guarantee())) + ": " +
                controller_.explanation());
@@ -300,7 +300,7 @@ class Supervisor {
     settings.listen = config_->gateway.listen == "none" ? "" : config_->gateway.listen;
     settings.token = token.text;
     settings.token_file = token.file;
-    settings.version = version;
+    settings.version = project_version;
     settings.payloads = state_.payloads;
     return settings;
   }

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "config/load.h"
-#include "supervisor/version.h"
+#include "protocol/version.h"
 
 namespace kurultai {
 
@@ -124,7 +124,7 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
       case 'h':
         return PrintAndLeave{std::string(help)};
       case 'V':
-        return PrintAndLeave{"kurultaid " + std::string(version) + "\n"};
+        return PrintAndLeave{"kurultaid " + std::string(project_version) + "\n"};
       case ':':
         return failure(std::string(argv[optind - 1]) + " needs a value; see kurultaid --help");
       default:

@@ -8,6 +8,7 @@
 #include "protocol/json_text.h"
 #include "protocol/line_writer.h"
 #include "protocol/utf8.h"
+#include "protocol/version.h"
 
 namespace kurultai {
 namespace {
@@ -76,7 +77,7 @@ std::string_view method_of(McpCall::Kind kind) {
 
 JsonText initialize_params(bool has_root) {
   const std::string capabilities = has_root ? R"({"roots":{"listChanged":false}})" : "{}";
-  const std::string who = LineWriter().text("name", "kurultai").text("version", "0.1.0").object();
+  const std::string who = LineWriter().text("name", "kurultai").text("version", project_version).object();
   return LineWriter()
       .text("protocolVersion", mcp_version)
       .raw("capabilities", capabilities)

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "protocol/json_text.h"
+#include "protocol/version.h"
 #include "tools/kurultai/fields.h"
 #include "tools/kurultai/mcp/message.h"
 
@@ -30,11 +31,9 @@ JsonText facts(const json& params, json capabilities, json server, const std::st
 
 }  // namespace
 
-std::string_view own_version() { return KURULTAI_VERSION; }
-
 JsonText supervisor_facts(const json& params) {
   return facts(params, {{"tools", json::object()}, {"resources", json::object()}},
-               {{"name", "kurultai"}, {"title", "Kurultai"}, {"version", own_version()}}, instructions);
+               {{"name", "kurultai"}, {"title", "Kurultai"}, {"version", project_version}}, instructions);
 }
 
 JsonText agent_facts(const json& params, const json& said) {
@@ -47,7 +46,7 @@ JsonText agent_facts(const json& params, const json& said) {
 
 JsonText unknown_agent_facts(const json& params, const std::string& agent, const std::string& why) {
   const json all = {{"tools", json::object()}, {"resources", json::object()}, {"prompts", json::object()}};
-  return facts(params, all, {{"name", agent}, {"version", own_version()}}, "It cannot be used now: " + why);
+  return facts(params, all, {{"name", agent}, {"version", project_version}}, "It cannot be used now: " + why);
 }
 
 }  // namespace kurultai
