@@ -20,17 +20,19 @@ void MachineRoom::configure(Settings settings) {
   if (settings.reserve.count <= 0) room_.reset();
 }
 
-Bytes MachineRoom::step() const { return std::max(Bytes{settings_.budget.count / 64}, mebibytes(4)); }
+Bytes MachineRoom::step(Bytes total) const {
+  return std::max(Bytes{std::min(settings_.budget, total).count / 64}, mebibytes(4));
+}
 
 Bytes MachineRoom::budget() const {
   return room_ ? std::min(settings_.budget, std::max(*room_, least)) : settings_.budget;
 }
 
-Bytes MachineRoom::update(Bytes held, MachineReading machine, TimePoint now) {
+Bytes MachineRoom::update(Bytes held, const MachineReading& machine, TimePoint now) {
   if (settings_.reserve.count <= 0) return budget();
   const Bytes room = std::min(held + machine.available, machine.total) - settings_.reserve;
   const bool begins = !room_ || (*room_ >= settings_.budget && room >= settings_.budget);
-  if (begins || room + step() <= *room_) {
+  if (begins || room + step(machine.total) <= *room_) {
     room_ = room;
     lowest_ = room;
     since_ = now;
@@ -38,7 +40,7 @@ Bytes MachineRoom::update(Bytes held, MachineReading machine, TimePoint now) {
   }
   lowest_ = std::min(lowest_, room);
   if (now < since_ + hold) return budget();
-  if (lowest_ >= *room_ + step() || lowest_ >= settings_.budget) room_ = lowest_;
+  if (lowest_ >= *room_ + step(machine.total) || lowest_ >= settings_.budget) room_ = lowest_;
   lowest_ = room;
   since_ = now;
   return budget();

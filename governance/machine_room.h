@@ -1,9 +1,10 @@
-// How much of the configured budget the machine can really give. Others use it too: what they take is not
-// there for us, whatever was configured, and whoever does not give way in time leaves the choice to the
-// kernel. Pure: readings and the time go in, the budget in effect comes out.
+// How much of the configured budget the machine, or the container we are in, can really give. Others use it
+// too: what they take is not there for us, whatever was configured, and whoever does not give way in time
+// leaves the choice to the kernel. Pure: readings and the time go in, the budget in effect comes out.
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "protocol/bytes.h"
 #include "protocol/duration.h"
@@ -11,10 +12,12 @@
 namespace kurultai {
 
 /// MemTotal and MemAvailable of /proc/meminfo (Documentation/filesystems/proc.rst): what could be had without
-/// swapping, page cache that can be reclaimed included.
+/// swapping, page cache that can be reclaimed included. Of a group that ours lie in, where that has less: its
+/// limit, and what is left below it.
 struct MachineReading {
   Bytes total;
   Bytes available;
+  std::string group = {};  // whose `available` that is; empty: the machine's own
 };
 
 /// `memory.machine_reserve: auto`: a sixteenth of the machine, from 32 MiB to 1 GiB. What comes between two
@@ -43,9 +46,9 @@ class MachineRoom {
   ///   - what is configured
   ///   - what we hold and what is available beyond the reserve.
   /// What we take or give back ourselves does not change that sum. It falls at once, by steps of a 64th of
-  /// what is configured (4 MiB at least), and rises to what there has been for `hold` all the time: others
-  /// come and go in waves. Never below `least`.
-  Bytes update(Bytes held, MachineReading machine, TimePoint now);
+  /// what is configured or there at all (4 MiB at least), and rises to what there has been for `hold` all the
+  /// time: others come and go in waves. Never below `least`.
+  Bytes update(Bytes held, const MachineReading& machine, TimePoint now);
 
   Bytes budget() const;
   Bytes configured() const { return settings_.budget; }
@@ -57,7 +60,7 @@ class MachineRoom {
   static constexpr Duration hold{3000};
 
  private:
-  Bytes step() const;
+  Bytes step(Bytes total) const;
 
   Settings settings_;
   std::optional<Bytes> room_;  // that counts; absent: the machine was not looked at

@@ -155,7 +155,8 @@ json fields_of(const EventBody& body) {
                         {"configuredBytes", event.configured.count},
                         {"machineTotalBytes", event.machine.total.count},
                         {"machineAvailableBytes", event.machine.available.count},
-                        {"machineReserveBytes", event.reserve.count}};
+                        {"machineReserveBytes", event.reserve.count},
+                        {"machineGroup", event.machine.group}};
           },
           [](const OrphanSwept& event) {
             json object = {{"workerId", event.worker_id}, {"count", event.count}};

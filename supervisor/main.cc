@@ -248,12 +248,10 @@ class Supervisor {
   Bytes configured_budget() const { return config_->memory.budget.value_or(machine_); }
 
   Monitor::Settings monitor_settings() const {
-    Monitor::Settings settings{configured_budget(), config_->memory.thresholds,
-                               config_->memory.check_interval};
-    const auto machine = read_machine(settings.proc_root);
-    settings.machine_reserve =
-        config_->memory.machine_reserve.value_or(usual_machine_reserve(machine ? machine->total : machine_));
-    return settings;
+    return {.budget = configured_budget(),
+            .thresholds = config_->memory.thresholds,
+            .slow_tick = config_->memory.check_interval,
+            .machine_reserve = config_->memory.machine_reserve};
   }
 
   Bytes share_of_workers() const { return std::max(budget_ - reserve(), mebibytes(1)); }
@@ -288,7 +286,8 @@ class Supervisor {
     if (!machine) return {};
     const Bytes half{(machine->total - room.reserve()).count / 2};
     if (room.budget() >= (config_->memory.budget ? room.configured() : half)) return {};
-    return "others use the machine: " + to_string(machine->available) + " of its " +
+    const std::string where = machine->group.empty() ? "the machine" : "the group " + machine->group;
+    return "others use " + where + ": " + to_string(machine->available) + " of its " +
            to_string(machine->total) + " are available, so the budget is " + to_string(room.budget()) +
            " instead of " + to_string(room.configured()) + " (memory.machine_reserve leaves them " +
            to_string(room.reserve()) + ")";
@@ -518,6 +517,8 @@ int supervise(const Options& options, Config config) {
   groups.companions = {guardian->pid()};
   be_the_last_to_go();
   const auto controller = choose_controller(groups);
+  MachineReading around{machine, machine};
+  controller->tighten(around);  // the workers need not be below the group we were started in
 
   if (auto log = start_log(options.log_level); !log) return complain(log.error().message, status_usage);
   // `kurultai run` has no agents of its own, and is to start at once.
@@ -531,7 +532,7 @@ int supervise(const Options& options, Config config) {
   std::string last_line;
   {
     Supervisor supervisor(loop, options, std::make_shared<const Config>(std::move(config)), *state, *token,
-                          *controller, *guardian, machine, std::move(places));
+                          *controller, *guardian, around.total, std::move(places));
     ended = supervisor.run();
     if (ended) last_line = supervisor.last_line();
   }

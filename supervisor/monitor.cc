@@ -29,7 +29,7 @@ Monitor::Monitor(uv::Loop& loop, Controller& controller, const Settings& setting
     : loop_(loop),
       controller_(controller),
       settings_(settings),
-      room_({settings.budget, settings.machine_reserve}),
+      room_(room_settings()),
       activity_(std::move(activity)),
       on_reading_(std::move(on_reading)),
       timer_(loop, [this] { read(); }),
@@ -54,7 +54,7 @@ void Monitor::stop() {
 
 void Monitor::configure(Settings settings) {
   settings_ = std::move(settings);
-  room_.configure({settings_.budget, settings_.machine_reserve});
+  room_.configure(room_settings());
   if (!running_) return;
   set_marks();
   nudge();
@@ -166,9 +166,21 @@ Result<MemorySnapshot> Monitor::complete(WorkersReading reading) const {
   return snapshot;
 }
 
+Result<MachineReading> Monitor::read_surroundings() const {
+  auto machine = read_machine(settings_.proc_root);
+  if (machine) controller_.tighten(*machine);
+  return machine;
+}
+
+MachineRoom::Settings Monitor::room_settings() const {
+  if (settings_.machine_reserve) return {settings_.budget, *settings_.machine_reserve};
+  const auto machine = read_surroundings();
+  return {settings_.budget, usual_machine_reserve(machine ? machine->total : settings_.budget)};
+}
+
 std::optional<MachineReading> Monitor::look_at_machine() {
-  if (settings_.machine_reserve.count <= 0) return std::nullopt;
-  const auto machine = read_machine(settings_.proc_root);
+  if (room_.reserve().count <= 0) return std::nullopt;
+  const auto machine = read_surroundings();
   machine_trouble_ = machine ? std::string() : machine.error().message;
   return machine ? std::optional(*machine) : std::nullopt;
 }

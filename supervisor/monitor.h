@@ -36,8 +36,8 @@ class Monitor {
     Bytes budget;
     Thresholds thresholds;
     Duration slow_tick;
-    Duration longest_reading{3000};  // on its thread; beyond it something is wrong
-    Bytes machine_reserve = {};      // governance/machine_room.h
+    Duration longest_reading{3000};                  // on its thread; beyond it something is wrong
+    std::optional<Bytes> machine_reserve = Bytes{};  // governance/machine_room.h; none: the usual one
     std::string proc_root = "/proc";
   };
   /// What the workers are up to, for the pace.
@@ -78,6 +78,8 @@ class Monitor {
   void set_marks();
   void watch_marks(int fd);
   Result<MemorySnapshot> complete(WorkersReading reading) const;
+  MachineRoom::Settings room_settings() const;
+  Result<MachineReading> read_surroundings() const;
   std::optional<MachineReading> look_at_machine();
   void fit_into_machine(MemorySnapshot& snapshot);
 

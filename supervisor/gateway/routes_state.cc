@@ -43,7 +43,8 @@ json machine_json(const Monitor& monitor) {
   return {{"totalBytes", machine->total.count},
           {"availableBytes", machine->available.count},
           {"reserveBytes", monitor.machine_room().reserve().count},
-          {"limits", monitor.machine_room().is_limited()}};
+          {"limits", monitor.machine_room().is_limited()},
+          {"group", machine->group}};
 }
 
 json memory_json(const Dispatcher& dispatcher, const Monitor& monitor, const Controller& controller) {

@@ -42,12 +42,13 @@ void SupervisorSeat::leave() {
   for (const int process : std::exchange(seated_, {})) ignore_failure(leave_leaf(paths_, former_, process));
 }
 
-CgroupController::CgroupController(std::vector<InstancePaths> hierarchies, SupervisorSeat seat,
+CgroupController::CgroupController(int version, std::vector<InstancePaths> hierarchies, SupervisorSeat seat,
                                    std::shared_ptr<Charge> total, std::string proc_root,
                                    std::string explanation)
     : hierarchies_(std::move(hierarchies)),
       seat_(std::move(seat)),
       total_(std::move(total)),
+      surroundings_(version, memory_paths().parent),
       proc_root_(std::move(proc_root)),
       explanation_(std::move(explanation)) {}
 

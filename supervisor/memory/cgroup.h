@@ -13,6 +13,7 @@
 #include "supervisor/memory/controller.h"
 #include "supervisor/memory/hierarchies.h"
 #include "supervisor/memory/proc.h"
+#include "supervisor/memory/surroundings.h"
 
 namespace kurultai {
 
@@ -90,6 +91,7 @@ class CgroupController : public Controller {
   bool slow() const override { return false; }
   std::function<Result<WorkersReading>()> reading_job(bool each_group) const override;
   std::vector<std::string> group_paths() const override;
+  void tighten(MachineReading& machine) const override { surroundings_.tighten(machine); }
 
   /// Called by a group that ends: removes its directories, or keeps them for another try.
   void retire(const std::string& name, const std::vector<std::string>& directories);
@@ -98,8 +100,8 @@ class CgroupController : public Controller {
 
  protected:
   /// `hierarchies`: memory first (it has the seat), then what else was made (v1's pids).
-  CgroupController(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
-                   std::string proc_root, std::string explanation);
+  CgroupController(int version, std::vector<InstancePaths> hierarchies, SupervisorSeat seat,
+                   std::shared_ptr<Charge> total, std::string proc_root, std::string explanation);
 
   /// Checks the name, tries once more what could not be removed, and makes the group in every hierarchy.
   Result<std::vector<std::string>> make_directories(const std::string& name);
@@ -116,6 +118,7 @@ class CgroupController : public Controller {
   std::vector<InstancePaths> hierarchies_;
   SupervisorSeat seat_;
   std::shared_ptr<Charge> total_;
+  Surroundings surroundings_;
   std::string proc_root_;
   std::string explanation_;
   std::map<std::string, std::shared_ptr<Charge>> living_;

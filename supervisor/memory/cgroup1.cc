@@ -230,7 +230,7 @@ class Controller1 : public CgroupController {
  public:
   Controller1(std::vector<InstancePaths> hierarchies, SupervisorSeat seat, std::shared_ptr<Charge> total,
               std::string proc_root, std::string explanation)
-      : CgroupController(std::move(hierarchies), std::move(seat), std::move(total), std::move(proc_root),
+      : CgroupController(1, std::move(hierarchies), std::move(seat), std::move(total), std::move(proc_root),
                          std::move(explanation)) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup1; }

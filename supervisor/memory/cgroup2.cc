@@ -206,7 +206,7 @@ class Controller2 : public CgroupController {
  public:
   Controller2(InstancePaths paths, SupervisorSeat seat, std::shared_ptr<Charge> total, bool limits_processes,
               std::string proc_root, std::string explanation)
-      : CgroupController({std::move(paths)}, std::move(seat), std::move(total), std::move(proc_root),
+      : CgroupController(2, {std::move(paths)}, std::move(seat), std::move(total), std::move(proc_root),
                          std::move(explanation)),
         limits_processes_(limits_processes) {}
 

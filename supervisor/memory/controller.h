@@ -165,6 +165,10 @@ class Controller {
   /// until the next call, so that its poll can be ended in peace; the same marks again give the same one.
   virtual Result<int> watch(const std::vector<Bytes>& marks) = 0;
 
+  /// Where the groups that the workers' lie in, as that of a container, have less to give than `machine`
+  /// says, that counts.
+  virtual void tighten(MachineReading& /*machine*/) const {}
+
   /// The group directories that belong to this instance, for the guardian: in order of removal (children
   /// first).
   virtual std::vector<std::string> group_paths() const = 0;

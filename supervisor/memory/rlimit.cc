@@ -11,6 +11,8 @@
 
 #include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/cpu_time.h"
+#include "supervisor/memory/hierarchies.h"
+#include "supervisor/memory/surroundings.h"
 #include "supervisor/memory/sweep.h"
 
 namespace kurultai {
@@ -157,12 +159,21 @@ class RlimitGroup : public WorkerGroup {
 class RlimitController : public Controller {
  public:
   RlimitController(const ControllerOptions& options, std::string explanation)
-      : proc_root_(options.proc_root), instance_(options.instance), explanation_(std::move(explanation)) {}
+      : proc_root_(options.proc_root), instance_(options.instance), explanation_(std::move(explanation)) {
+    const auto hierarchies = read_hierarchies(options);
+    if (!hierarchies) return;  // no groups, no limits
+    for (const Hierarchy* one : {find_cgroup1(*hierarchies, "memory"), find_cgroup2(*hierarchies)})
+      if (one) surroundings_.emplace_back(one->version, one->directory + one->own.value_or(""));
+  }
 
   Guarantee guarantee() const override { return Guarantee::rlimit; }
   std::string explanation() const override { return explanation_; }
   bool slow() const override { return true; }
   std::vector<std::string> group_paths() const override { return {}; }
+  /// Workers are in the group that we are in.
+  void tighten(MachineReading& machine) const override {
+    for (const Surroundings& around : surroundings_) around.tighten(machine);
+  }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
 
   /// Nothing enforces it; readings come to be exact in its neighbourhood. Comes on a thread, while the loop
@@ -208,6 +219,7 @@ class RlimitController : public Controller {
 
   std::string proc_root_;
   std::string instance_;
+  std::vector<Surroundings> surroundings_;
   std::string explanation_;
   std::atomic<Bytes> budget_;
   std::vector<const RlimitGroup*> groups_;

@@ -76,7 +76,7 @@ const Row rows[] = {
     {"orphanSwept", R"({"workerId":"w5","count":1})", "1 process left over by worker w5 was ended",
      Tone::notice},
     {"budgetChanged",
-     R"({"budgetBytes":268435456,"configuredBytes":536870912,"machineTotalBytes":536870912,"machineAvailableBytes":134217728,"machineReserveBytes":33554432})",
+     R"({"budgetBytes":268435456,"configuredBytes":536870912,"machineTotalBytes":536870912,"machineAvailableBytes":134217728,"machineReserveBytes":33554432,"machineGroup":""})",
      "the budget is 256MiB of 512MiB: the machine has 128MiB available, and 32MiB are left to others",
      Tone::notice},
     {"breakerChanged", R"({"name":"leak","from":"closed","to":"open"})",

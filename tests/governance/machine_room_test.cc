@@ -117,3 +117,13 @@ TEST_CASE("the next look comes before half of what is available can be gone") {
   CHECK(next_machine_look_in(mebibytes(400)) == Duration(104));
   CHECK(next_machine_look_in(gibibytes(8)) == Duration(2147));
 }
+
+TEST_CASE("where a container is far smaller than the budget its own size is what steps go by") {
+  MachineRoom room({gibibytes(24), reserve});
+  const auto at = [&](int ms, int available) {
+    return room.update(mebibytes(100), {total, mebibytes(available)}, TimePoint(Duration(ms)));
+  };
+  CHECK(at(0, 412) == mebibytes(480));
+  CHECK(at(10, 400) == mebibytes(468));
+  CHECK(at(20, 100) == mebibytes(168));
+}

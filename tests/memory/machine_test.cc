@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "supervisor/memory/controller.h"
+#include "supervisor/memory/surroundings.h"
 #include "tests/memory/support.h"
 
 using namespace kurultai;
@@ -90,4 +91,88 @@ TEST_CASE("a machine that does not tell what is available is an error") {
   const std::string file = machine.tree.at("proc/meminfo");
   CHECK(read_machine(machine.tree.at("proc")).error().message == file + ": no MemAvailable");
   CHECK_FALSE(read_machine(machine.tree.at("nothing")));
+}
+
+namespace {
+
+/// Groups of one version below cgroup/, with all that is read of them.
+struct Groups {
+  explicit Groups(int which) : version(which) {}
+
+  void make(const std::string& below, const std::string& limit, Bytes used, const std::string& stat) const {
+    const std::string group = "cgroup" + below;
+    tree.write(group + "/cgroup.procs", "");
+    tree.write(group + (version == 2 ? "/memory.max" : "/memory.limit_in_bytes"), limit + "\n");
+    tree.write(group + (version == 2 ? "/memory.current" : "/memory.usage_in_bytes"),
+               std::to_string(used.count) + "\n");
+    tree.write(group + "/memory.stat", stat);
+  }
+  MachineReading tightened(const std::string& below) const {
+    MachineReading machine{gibibytes(16), gibibytes(8)};
+    Surroundings(version, tree.at("cgroup" + below)).tighten(machine);
+    return machine;
+  }
+
+  int version;
+  Tree tree;
+};
+
+std::string mebibytes_text(int count) { return std::to_string(mebibytes(count).count); }
+
+}  // namespace
+
+TEST_CASE("groups around that have no limit leave the machine as it is") {
+  const Groups one(1), two(2);
+  one.make("", no_limit.substr(0, no_limit.size() - 1), gibibytes(12), "");
+  one.make("/agents", no_limit.substr(0, no_limit.size() - 1), gibibytes(12), "");
+  two.tree.write("cgroup/cgroup.procs", "");  // a real root has no files of memory
+  two.make("/agents", "max", gibibytes(12), "");
+  for (const Groups* groups : {&one, &two}) {
+    const MachineReading machine = groups->tightened("/agents");
+    CHECK(machine.total == gibibytes(16));
+    CHECK(machine.available == gibibytes(8));
+    CHECK(machine.group.empty());
+  }
+}
+
+TEST_CASE("the group around with the least left counts, wherever it is") {
+  Groups groups(2);
+  groups.make("", mebibytes_text(1024), mebibytes(900), "");
+  groups.make("/slice", mebibytes_text(512), mebibytes(100), "");
+  groups.make("/slice/agents", "max", mebibytes(100), "");
+  MachineReading machine = groups.tightened("/slice/agents");
+  CHECK(machine.total == mebibytes(512));
+  CHECK(machine.available == mebibytes(124));
+  CHECK(machine.group == groups.tree.at("cgroup"));
+  groups.tree.write("cgroup/slice/memory.high", mebibytes_text(200) + "\n");  // nobody gets beyond it, either
+  machine = groups.tightened("/slice/agents");
+  CHECK(machine.total == mebibytes(200));
+  CHECK(machine.available == mebibytes(100));
+  CHECK(machine.group == groups.tree.at("cgroup/slice"));
+}
+
+TEST_CASE("page cache of a group around can be had, but for what is not written yet") {
+  const std::string two =
+      "inactive_file 20971520\nactive_file 10485760\nfile_dirty 5242880\nfile_writeback 1048576\n";
+  const std::string one =
+      "inactive_file 1\nactive_file 1\ntotal_inactive_file 20971520\ntotal_active_file 10485760\n"
+      "total_dirty 5242880\ntotal_writeback 1048576\n";
+  for (const int version : {1, 2}) {
+    CAPTURE(version);
+    const Groups groups(version);
+    groups.make("", mebibytes_text(100), mebibytes(90), version == 1 ? one : two);
+    CHECK(groups.tightened("").available == mebibytes(34));
+  }
+}
+
+TEST_CASE("a group around that is over its limit, or cannot be read, leaves nothing or all") {
+  const Groups groups(2);
+  groups.make("", mebibytes_text(100), mebibytes(120), "");
+  CHECK(groups.tightened("").available == Bytes{});
+  groups.make("", "garbage", mebibytes(120), "");
+  CHECK(groups.tightened("").available == gibibytes(8));
+  groups.make("", mebibytes_text(100), mebibytes(120), "");
+  groups.tree.write("cgroup/memory.current", "garbage\n");
+  CHECK(groups.tightened("").available == gibibytes(8));
+  CHECK(Groups(2).tightened("/nowhere").available == gibibytes(8));
 }

@@ -207,9 +207,11 @@ std::string withheld(const json& event) {
 }
 
 std::string budget_changed(const json& event) {
-  return "the budget is " + size(event, "budgetBytes") + " of " + size(event, "configuredBytes") +
-         ": the machine has " + size(event, "machineAvailableBytes") + " available, and " +
-         size(event, "machineReserveBytes") + " are left to others";
+  const std::string group = text_field(event, "machineGroup");
+  return "the budget is " + size(event, "budgetBytes") + " of " + size(event, "configuredBytes") + ": " +
+         (group.empty() ? "the machine" : "the group " + group) + " has " +
+         size(event, "machineAvailableBytes") + " available, and " + size(event, "machineReserveBytes") +
+         " are left to others";
 }
 
 std::string lost(const json& event) {

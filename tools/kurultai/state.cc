@@ -64,6 +64,7 @@ std::string machine_text(const json& memory) {
   if (!machine.is_object()) return "";
   std::string out = size(machine, "availableBytes") + " of " + size(machine, "totalBytes") + " available, " +
                     size(machine, "reserveBytes") + " left to others";
+  if (const std::string group = text_field(machine, "group"); !group.empty()) out += ", in " + group;
   if (field(machine, "limits") != true) return out;
   return out + "; so the budget is not the configured " + size(memory, "configuredBytes");
 }
