@@ -222,11 +222,34 @@ std::string_view name_of(const Event& event) {
       event.body);
 }
 
+std::span<const std::string_view> event_names() {
+  static constexpr std::string_view names[] = {
+      "taskQueued",     "taskStarted",      "taskProgress",     "taskSuspended", "taskResumed",
+      "taskPreempted",  "taskCompleted",    "taskFailed",       "taskCancelled", "taskEvicted",
+      "taskRejected",   "heartbeatSkipped", "workerSpawned",    "workerReady",   "workerExited",
+      "memoryWarning",  "leakSuspected",    "thresholdCrossed", "budgetChanged", "orphanSwept",
+      "breakerChanged", "configReloaded",   "draining",         "drained",       "governanceWithheld"};
+  return names;
+}
+
 std::string_view task_of(const Event& event) {
   if (const auto* task = std::get_if<TaskEvent>(&event.body)) return task->task.id;
   if (const auto* skipped = std::get_if<HeartbeatSkipped>(&event.body)) return skipped->task.id;
   if (const auto* swept = std::get_if<OrphanSwept>(&event.body)) return swept->task_id;
   return {};
+}
+
+std::string_view agent_of(const Event& event) {
+  return std::visit(overloaded{
+                        [](const TaskEvent& body) { return std::string_view(body.task.agent); },
+                        [](const HeartbeatSkipped& body) { return std::string_view(body.task.agent); },
+                        [](const BreakerChanged& body) { return body.kind == "agent" ? body.name : ""; },
+                        [](const auto& body) {
+                          if constexpr (requires { body.agent; }) return std::string_view(body.agent);
+                          return std::string_view();
+                        },
+                    },
+                    event.body);
 }
 
 std::string to_json(const Event& event) {

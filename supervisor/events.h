@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -149,8 +150,12 @@ std::optional<TaskEventFacts> facts_of(const Event& event);
 /// The contract's name: workerSpawned, taskQueued …
 std::string_view name_of(const Event& event);
 std::string_view name_of(TaskEvent::Kind kind);
+/// All that it can say.
+std::span<const std::string_view> event_names();
 /// The task it is about; empty if none.
 std::string_view task_of(const Event& event);
+/// The agent likewise.
+std::string_view agent_of(const Event& event);
 /// The contract's JSON object.
 std::string to_json(const Event& event);
 std::string to_json(const TaskEventFacts& facts);

@@ -17,10 +17,10 @@ void EventHistory::add(KeptEvent event) {
   }
 }
 
-std::string EventHistory::after(std::uint64_t id, std::string_view task_id) const {
+std::string EventHistory::after(std::uint64_t id, const EventFilter& filter) const {
   std::string texts;
   for (auto at = std::ranges::upper_bound(kept_, id, {}, &KeptEvent::id); at != kept_.end(); ++at) {
-    if (task_id.empty() || task_id == at->task_id()) texts += at->text();
+    if (filter.wants(*at)) texts += at->text();
   }
   return texts;
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "supervisor/gateway/event_filter.h"
 #include "supervisor/gateway/kept_event.h"
 
 namespace kurultai {
@@ -21,8 +22,8 @@ class EventHistory {
   /// Its id is larger than that of the event before.
   void add(KeptEvent event);
 
-  /// The texts of those after `id`, one behind the other; of one task, or with an empty `task_id` of all.
-  std::string after(std::uint64_t id, std::string_view task_id) const;
+  /// The texts of those after `id` that are wanted, one behind the other.
+  std::string after(std::uint64_t id, const EventFilter& filter = {}) const;
   /// Whether `after(id)` is all that has happened since. Not so behind an event of an earlier supervisor, or
   /// one that has not been given out.
   bool is_complete_after(std::uint64_t id) const { return id >= forgotten_ && id <= newest_ && newest_ > 0; }

@@ -43,16 +43,19 @@ void EventStreams::tell_readers(const Event& event, const KeptEvent& kept) {
   const std::size_t limit = backlog_limit(readers_.size());
   std::erase_if(readers_, [&](Reader& reader) {
     if (!reader.exchange->is_open()) return true;
-    if (reader.left_for >= 0 || (!reader.task_id.empty() && reader.task_id != kept.task_id())) return false;
+    if (reader.left_for >= 0) return false;
+    const bool is_last =
+        !reader.filter.task_id.empty() && reader.filter.task_id == kept.task_id() && is_end_of_task(event);
+    const bool is_wanted = reader.filter.wants(kept);
+    if (!is_wanted && !is_last) return false;
     if (reader.exchange->pending() > limit) {
       let_go(reader);
       return false;
     }
-    if (text.empty()) text = kept.text();
-    reader.exchange->write(text);
-    if (reader.task_id.empty() || !is_end_of_task(event)) return false;
-    reader.exchange->end();
-    return true;
+    if (is_wanted && text.empty()) text = kept.text();
+    if (is_wanted) reader.exchange->write(text);
+    if (is_last) reader.exchange->end();
+    return is_last;
   });
 }
 
@@ -93,8 +96,8 @@ bool EventStreams::has_room() {
   return readers_.size() < most_readers;
 }
 
-bool EventStreams::remembers(std::uint64_t id, std::string_view task_id) const {
-  return !history_.after(id, task_id).empty();
+bool EventStreams::remembers(std::uint64_t id, const EventFilter& filter) const {
+  return !history_.after(id, filter).empty();
 }
 
 void EventStreams::open(const std::shared_ptr<Exchange>& exchange, Wish wish) {
@@ -104,11 +107,11 @@ void EventStreams::open(const std::shared_ptr<Exchange>& exchange, Wish wish) {
     if (*wish.after > 0 && !history_.is_complete_after(*wish.after)) text += note_of_loss(*wish.after);
     // Behind one that has not been given out there is an earlier supervisor, whose clock was ahead.
     const bool is_ours = !history_.newest() || *wish.after <= *history_.newest();
-    text += history_.after(is_ours ? *wish.after : 0, wish.task_id);
+    text += history_.after(is_ours ? *wish.after : 0, wish.filter);
   }
   exchange->write(std::move(text));
   if (wish.is_over) return exchange->end();
-  readers_.push_back({exchange, std::move(wish.task_id)});
+  readers_.push_back({exchange, std::move(wish.filter)});
   if (!tick_.is_running()) tick_.start(keep_alive);
 }
 

@@ -27,11 +27,11 @@ class EventStreams {
 
   /// Whether another reader may come.
   bool has_room();
-  /// Whether anything is remembered after the event `id` about a task.
-  bool remembers(std::uint64_t id, std::string_view task_id) const;
+  /// Whether anything is remembered after the event `id` that is wanted.
+  bool remembers(std::uint64_t id, const EventFilter& filter) const;
 
   struct Wish {
-    std::string task_id;                 // empty: all events
+    EventFilter filter;
     std::optional<std::uint64_t> after;  // first what is remembered after this one; 0: all of it
     bool is_over = false;                // the task has ended: nothing will come
   };
@@ -43,7 +43,7 @@ class EventStreams {
  private:
   struct Reader {
     std::shared_ptr<Exchange> exchange;
-    std::string task_id;
+    EventFilter filter;
     int left_for = -1;  // ticks since it was let go: only what was written before is still on its way
   };
 

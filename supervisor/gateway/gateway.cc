@@ -225,7 +225,7 @@ const std::vector<Gateway::Route>& Gateway::routes() {
       {"GET", "/v1/tasks/{id}/result", &Gateway::get_result, "follow"},
       {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs, "follow"},
       {"GET", "/v1/tasks/{id}/why", &Gateway::get_why},
-      {"GET", "/v1/events", &Gateway::get_events, "taskId lastEventId"},
+      {"GET", "/v1/events", &Gateway::get_events, "taskId agent types lastEventId"},
       {"GET", "/v1/workers", &Gateway::get_workers},
       {"GET", "/v1/memory", &Gateway::get_memory},
       {"GET", "/v1/queue", &Gateway::get_queue, "limit"},

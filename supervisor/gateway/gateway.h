@@ -141,6 +141,8 @@ class Gateway {
 
   // routes_agents.cc
   void get_agents(const std::shared_ptr<Exchange>& exchange, const std::string& id);
+  /// Answers with 404 and the nearest name when it is none of the configuration's.
+  bool refuse_unknown_agent(Exchange& exchange, const std::string& name) const;
   void get_agent(const std::shared_ptr<Exchange>& exchange, const std::string& name);
 
   // routes_state.cc

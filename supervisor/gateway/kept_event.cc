@@ -22,13 +22,24 @@ KeptEvent::KeptEvent(const Event& event) : id_(event.id) {
   if (auto facts = facts_of(event)) {
     told_ = *std::move(facts);
   } else {
-    told_ = Words{std::string(task_of(event)), as_sent(event.id, name_of(event), to_json(event))};
+    told_ = Words{name_of(event), std::string(task_of(event)), std::string(agent_of(event)),
+                  as_sent(event.id, name_of(event), to_json(event))};
   }
 }
 
 std::string_view KeptEvent::task_id() const {
   if (const auto* facts = std::get_if<TaskEventFacts>(&told_)) return facts->task_id;
   return std::get<Words>(told_).task_id;
+}
+
+std::string_view KeptEvent::name() const {
+  if (const auto* facts = std::get_if<TaskEventFacts>(&told_)) return name_of(facts->kind);
+  return std::get<Words>(told_).name;
+}
+
+std::string_view KeptEvent::agent() const {
+  if (const auto* facts = std::get_if<TaskEventFacts>(&told_)) return facts->agent;
+  return std::get<Words>(told_).agent;
 }
 
 std::string KeptEvent::text() const {

@@ -110,6 +110,13 @@ std::string no_such_agent(const Config& config, const std::string& name) {
 
 }  // namespace
 
+bool Gateway::refuse_unknown_agent(Exchange& exchange, const std::string& name) const {
+  const Config& config = dispatcher_.config();
+  if (config.agents.contains(name)) return false;
+  respond_error(exchange, 404, "not_found", no_such_agent(config, name));
+  return true;
+}
+
 void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::string&) {
   std::map<std::string, int> queued;
   for (const Task* task : dispatcher_.tasks().list(
@@ -126,10 +133,8 @@ void Gateway::get_agents(const std::shared_ptr<Exchange>& exchange, const std::s
 
 void Gateway::get_agent(const std::shared_ptr<Exchange>& exchange, const std::string& name) {
   const Config& config = dispatcher_.config();
-  const auto found = config.agents.find(name);
-  if (found == config.agents.end())
-    return respond_error(*exchange, 404, "not_found", no_such_agent(config, name));
-  const AgentConfig& agent = found->second;
+  if (refuse_unknown_agent(*exchange, name)) return;
+  const AgentConfig& agent = config.agents.at(name);
   const auto breaker = dispatcher_.breakers().find(name);
   TasksOfAgent tasks = tasks_of(dispatcher_, name);
   json object = agent_json(dispatcher_, name);

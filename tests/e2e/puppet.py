@@ -111,7 +111,10 @@ class EventStream:
     def next(self):
         fields = {}
         while True:
-            line = self.response.readline().decode().rstrip("\n")
+            line = self.response.readline().decode()
+            if not line:
+                raise AssertionError(f"the stream has ended, status {self.response.status}")
+            line = line.rstrip("\n")
             if not line and "data" in fields:
                 data = json.loads(fields["data"])
                 api.check_event(data)

@@ -137,6 +137,41 @@ class OneTask(Events):
         answer = daemon.get(f"/v1/events?taskId={task_id}&lastEventId={events[-1]['id'] - 1}")
         self.assertIn(b"taskCompleted", answer.body)
 
+    def test_one_of_some_types_ends_with_the_task_too(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task_id = daemon.start("puppet", gate.code())
+        stream = self.stream(daemon, f"?taskId={task_id}&types=taskStarted,drained", last_id=0)
+        gate.open()
+        self.assertEqual([e["type"] for e in stream.rest()[0]], ["taskStarted"])
+
+    def test_only_some_types_and_only_one_agent(self):
+        shell = {"protocol": "exec", "command": ["sh", "-c", "exit 3"]}
+        daemon = self.daemon(settings(agents={"bad": shell, "other": {**shell, "command": ["true"]}}))
+        some = self.stream(daemon, "?types=taskFailed,taskCompleted&agent=bad")
+        other = self.stream(daemon, "?agent=other")
+        for agent in ("other", "bad", "other", "bad"):
+            daemon.run(agent)
+        self.assertEqual([some.next()[1] for _ in range(2)], ["taskFailed"] * 2)
+        _, name, data = other.next()
+        self.assertEqual((name, data["agent"]), ("taskQueued", "other"))
+        said = client(daemon, "events", "--type", "taskFailed", "--json").stdout.splitlines()
+        self.assertEqual([json.loads(line)["agent"] for line in said], ["bad", "bad"])
+        said = client(daemon, "events", "--agent", "other", "--type", "taskCompleted,taskQueued").stdout
+        self.assertEqual(len(said.splitlines()), 4, said)
+
+    def test_what_is_not_there_is_named(self):
+        daemon = self.daemon(settings())
+        answer = daemon.get("/v1/events?types=taskFailed,taskfinished")
+        self.assertEqual(answer.status, 400, answer.body)
+        self.assertIn(b"there is no event 'taskfinished'", answer.body)
+        answer = daemon.get("/v1/events?agent=pupet")
+        self.assertEqual(answer.status, 404)
+        self.assertIn(b"did you mean 'puppet'?", answer.body)
+        said = client(daemon, "events", "--type", "taskFialed")
+        self.assertEqual(said.returncode, 2, said.stderr)
+        self.assertIn("did you mean 'taskFailed'?", said.stderr)
+
     def test_a_task_that_is_not_there_has_no_events(self):
         daemon = self.daemon(settings())
         for task_id in ("unknown", "", "1m7y8zgzkp3fkf4h"):

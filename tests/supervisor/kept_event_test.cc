@@ -47,6 +47,8 @@ TEST_CASE("an event that is kept is told as it was, whatever has become of its t
     task.error.reset();
     CHECK(kept.text() == sent);
     CHECK(kept.task_id() == "1m7yp4h8z96ea5mp");
+    CHECK(kept.agent() == "count");
+    CHECK(kept.name() == name_of(event));
     CHECK(kept.size() >= sent.size());
   }
 }
@@ -56,6 +58,8 @@ TEST_CASE("events about no task are kept as well") {
   const KeptEvent kept(event);
   CHECK(kept.text() == as_sent(event));
   CHECK(kept.task_id().empty());
+  CHECK(kept.agent().empty());
+  CHECK(kept.name() == "breakerChanged");
   CHECK(kept.size() == kept.text().size());
 }
 

@@ -19,6 +19,8 @@ using Clock = std::chrono::steady_clock;
 
 struct EventsOptions {
   std::string task_id;  // empty: all
+  std::string agent;    // likewise
+  std::string types;    // with commas
   bool follow = false;
   bool progress = false;  // also what agents tell of their progress
   bool json = false;      // everything, as it was sent
@@ -53,7 +55,8 @@ class Watching {
 
 void Watching::print(const StreamEvent& event) const {
   // Agents tell of their progress many times a second: between its lines the rest could not be read.
-  if (event.type == "taskProgress" && !options_.progress && !options_.json) return;
+  const bool is_asked_for = options_.progress || !options_.types.empty();
+  if (event.type == "taskProgress" && !is_asked_for && !options_.json) return;
   std::printf("%s\n", options_.json ? event.data.c_str() : text_of(event, coloured_).c_str());
   std::fflush(stdout);
 }
@@ -62,8 +65,9 @@ void Watching::open() {
   ended_.reset();
   last_byte_ = Clock::now();
   Request request;
-  request.path =
-      "/v1/events" + (options_.task_id.empty() ? std::string() : "?taskId=" + url_escaped(options_.task_id));
+  request.path = "/v1/events?types=" + url_escaped(options_.types);
+  if (!options_.task_id.empty()) request.path += "&taskId=" + url_escaped(options_.task_id);
+  if (!options_.agent.empty()) request.path += "&agent=" + url_escaped(options_.agent);
   request.timeout = Duration(0);
   // At first from the oldest event that the supervisor remembers: what led here belongs to what happens.
   request.last_event_id = stream_.last_id().empty() ? "0" : stream_.last_id();
@@ -105,9 +109,11 @@ Answer<ExitStatus> show_events(Http& http, const EventsOptions& options) {
 void add_events(Commands& commands) {
   auto& options = commands.keep<EventsOptions>();
   Command command = commands.add("events", "what has happened lately, and with --follow what happens next",
-                                 "kurultai events --follow --task 8f3a");
+                                 "kurultai events --follow --type taskFailed,breakerChanged");
   command.flag("-f,--follow", options.follow, "go on until Ctrl-C, or to the end of the task");
   command.option("--task", options.task_id, "ID", "only this task's");
+  command.option("--agent", options.agent, "NAME", "only this agent's, its tasks' and its workers'");
+  command.option("--type", options.types, "TYPE,...", "only these, as in taskFailed,breakerChanged");
   command.flag("--progress", options.progress, "also what agents tell of their progress");
   command.json_flag(options.json);
   command.asks("events", [&options](Http& http) { return show_events(http, options); });
