@@ -217,10 +217,10 @@ bool Gateway::is_stranger(const uv::Stream& stream) {
 const std::vector<Gateway::Route>& Gateway::routes() {
   static const std::vector<Route> table = {
       {"POST", "/v1/tasks", &Gateway::post_task,
-       "wait agent priority timeout retries idempotencyKey sizeClass"},
+       "wait onDisconnect agent priority timeout retries idempotencyKey sizeClass"},
       {"POST", "/v1/tasks:batch", &Gateway::post_batch, "wait"},
       {"GET", "/v1/tasks", &Gateway::list_tasks, "state agent limit after order"},
-      {"GET", "/v1/tasks/{id}", &Gateway::get_task, "wait"},
+      {"GET", "/v1/tasks/{id}", &Gateway::get_task, "wait onDisconnect"},
       {"DELETE", "/v1/tasks/{id}", &Gateway::delete_task},
       {"GET", "/v1/tasks/{id}/result", &Gateway::get_result, "follow"},
       {"GET", "/v1/tasks/{id}/logs", &Gateway::get_logs, "follow"},

@@ -30,6 +30,12 @@ struct GatewaySettings {
   std::string payloads;  // directory for payloads that come as bytes
 };
 
+/// What `?wait` asks for.
+struct Wait {
+  Duration limit;
+  bool cancels = false;  // the task, when whoever waits for it has gone
+};
+
 class Gateway {
  public:
   using Reload = std::function<ConfigResult<ConfigChange>()>;
@@ -69,7 +75,7 @@ class Gateway {
   /// Several tasks that are answered together.
   struct Batch {
     std::shared_ptr<Exchange> exchange;
-    std::optional<Duration> wait;
+    std::optional<Wait> wait;
     std::vector<std::string> answers;  // JSON, in their order; empty: not known yet
     std::size_t unanswered = 0;        // of the submissions
     std::unordered_map<std::string, std::vector<std::size_t>> awaited = {};  // places of tasks that go on
@@ -100,14 +106,15 @@ class Gateway {
   // routes_tasks.cc
   void post_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void answer_submission(const std::shared_ptr<Exchange>& exchange,
-                         const std::expected<const Task*, Refusal>& task, std::optional<Duration> wait);
+                         const std::expected<const Task*, Refusal>& task, std::optional<Wait> wait);
   void list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void delete_task(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void get_why(const std::shared_ptr<Exchange>& exchange, const std::string& id);
   void respond_why(const std::shared_ptr<Exchange>& exchange, const std::string& id, const std::string& log);
   void get_logs(const std::shared_ptr<Exchange>& exchange, const std::string& id);
-  void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit, Shown shown);
+  void wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Wait wait, Shown shown);
+  void stop_waiting(const std::string& id, const Exchange* gone, bool cancels);
   void feed_log(const Task& task);
   void feed_log(const std::shared_ptr<LogReader>& reader);
   void send_log(const std::shared_ptr<LogReader>& reader, LogPiece piece, bool is_end);
@@ -123,7 +130,7 @@ class Gateway {
 
   // routes_payload.cc
   BodyPlan plan_payload(const HttpRequest& request);
-  void post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Duration> wait);
+  void post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Wait> wait);
 
   // routes_batch.cc
   void post_batch(const std::shared_ptr<Exchange>& exchange, const std::string& id);
@@ -195,8 +202,8 @@ std::string error_json(std::string_view code, std::string_view message, std::chr
 // routes_tasks.cc
 /// A task from a request's body; the message names the field.
 Result<Submission> read_submission(const nlohmann::json& body);
-/// `?wait`, at most an hour.
-Result<std::optional<Duration>> wait_of(const HttpRequest& request);
+/// `?wait`, at most an hour, and `?onDisconnect`.
+Result<std::optional<Wait>> wait_of(const HttpRequest& request);
 /// `?limit`, 1 to 1000.
 Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual);
 /// Whether the body is the payload itself.

@@ -66,7 +66,7 @@ void Gateway::answer_submission(const std::shared_ptr<Batch>& batch, std::size_t
     batch->awaited[(*task)->id].push_back(at);
   }
   if (--batch->unanswered > 0) return;
-  if (!batch->awaited.empty()) return batch->timer->start(*batch->wait);
+  if (!batch->awaited.empty()) return batch->timer->start(batch->wait->limit);
   std::erase(waiting_batches_, batch);
   respond_json(*batch->exchange, 200, joined(batch->answers));
 }

@@ -20,7 +20,7 @@ constexpr std::size_t most_uploads = 16;
 Result<Submission> read_query_submission(const HttpRequest& request) {
   json fields = json::object();
   for (const auto& [name, text] : request.query) {
-    if (name == "wait") continue;
+    if (name == "wait" || name == "onDisconnect") continue;
     fields[name] = text;
     int number = 0;
     const char* const end = text.data() + text.size();
@@ -65,7 +65,7 @@ BodyPlan Gateway::plan_payload(const HttpRequest& request) {
   return {BodyPlan::Kind::spool, upload};
 }
 
-void Gateway::post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Duration> wait) {
+void Gateway::post_payload(const std::shared_ptr<Exchange>& exchange, std::optional<Wait> wait) {
   auto submission = read_query_submission(exchange->request());
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
   submission->payload_file.bytes = length_of(exchange->request());
@@ -94,7 +94,7 @@ void Gateway::post_payload(const std::shared_ptr<Exchange>& exchange, std::optio
                                                path](const std::expected<const Task*, Refusal>& task) {
       // Not so where the same key gave an earlier task.
       if (task && (*task)->payload_file.path == path) upload->keep();
-      if (!guard.expired() && exchange->is_open()) answer_submission(exchange, task, wait);
+      if (!guard.expired()) answer_submission(exchange, task, wait);
     });
   });
 }

@@ -93,12 +93,15 @@ Result<Submission> read_submission(const json& body) {
   return submission;
 }
 
-Result<std::optional<Duration>> wait_of(const HttpRequest& request) {
+Result<std::optional<Wait>> wait_of(const HttpRequest& request) {
   const auto text = request.parameter("wait");
-  if (!text) return std::optional<Duration>();
+  const auto then = request.parameter("onDisconnect");
+  if (then && !text) return failure("onDisconnect: says what becomes of a task that 'wait' waits for");
+  if (then && *then != "cancel" && *then != "continue") return failure("onDisconnect: cancel or continue");
+  if (!text) return std::optional<Wait>();
   const auto wait = parse_duration(*text);
   if (!wait) return failure("wait: " + wait.error().message);
-  return std::min(*wait, longest_wait);
+  return Wait{std::min(*wait, longest_wait), then == "cancel"};
 }
 
 Result<std::size_t> limit_of(const HttpRequest& request, std::size_t usual) {
@@ -122,9 +125,10 @@ void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::st
   const auto wait = wait_of(request);
   if (!wait) return respond_error(*exchange, 400, "invalid_task", wait.error().message);
   if (is_payload(request)) return post_payload(exchange, *wait);
-  if (request.query.size() > request.query.count("wait")) {
-    return respond_error(*exchange, 400, "invalid_task",
-                         "a task in JSON has its fields in the body; in the query there is only 'wait'");
+  if (request.query.size() > request.query.count("wait") + request.query.count("onDisconnect")) {
+    return respond_error(
+        *exchange, 400, "invalid_task",
+        "a task in JSON has its fields in the body; in the query there are only 'wait' and 'onDisconnect'");
   }
   const auto body = parse_json(request.body);
   if (!body) return respond_error(*exchange, 400, "invalid_json", body.error().message);
@@ -132,13 +136,16 @@ void Gateway::post_task(const std::shared_ptr<Exchange>& exchange, const std::st
   if (!submission) return respond_error(*exchange, 422, "invalid_task", submission.error().message);
   dispatcher_.submit(std::move(*submission), [this, guard = std::weak_ptr(alive_), exchange,
                                               wait = *wait](const std::expected<const Task*, Refusal>& task) {
-    if (!guard.expired() && exchange->is_open()) answer_submission(exchange, task, wait);
+    if (!guard.expired()) answer_submission(exchange, task, wait);
   });
 }
 
 void Gateway::answer_submission(const std::shared_ptr<Exchange>& exchange,
-                                const std::expected<const Task*, Refusal>& task,
-                                std::optional<Duration> wait) {
+                                const std::expected<const Task*, Refusal>& task, std::optional<Wait> wait) {
+  if (!exchange->is_open()) {
+    if (task && wait && wait->cancels) stop_waiting((*task)->id, exchange.get(), true);
+    return;
+  }
   if (!task) {
     const Refusal& refusal = task.error();
     return respond_error(*exchange, status_of(refusal.code), to_string(refusal.code), refusal.message,
@@ -148,8 +155,7 @@ void Gateway::answer_submission(const std::shared_ptr<Exchange>& exchange,
   respond_json(*exchange, 202, accepted_json(**task, dispatcher_.queue()));
 }
 
-void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Duration limit,
-                       Shown shown) {
+void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchange, Wait wait, Shown shown) {
   if (is_final(task.state)) return respond_json(*exchange, 200, shown(task));
   auto timer = std::make_unique<uv::Timer>(loop_, [this, exchange, shown, id = task.id] {
     if (const Task* waited = dispatcher_.tasks().find(id)) respond_json(*exchange, 202, shown(*waited));
@@ -157,15 +163,22 @@ void Gateway::wait_for(const Task& task, const std::shared_ptr<Exchange>& exchan
     std::erase_if(list, [&](const Waiter& waiter) { return waiter.exchange == exchange; });
     if (list.empty()) waiters_.erase(id);
   });
-  timer->start(limit);
+  timer->start(wait.limit);
   waiters_[task.id].push_back({exchange, std::move(timer), shown});
-  exchange->on_gone([this, guard = std::weak_ptr(alive_), id = task.id, gone = exchange.get()] {
-    if (guard.expired()) return;
-    const auto found = waiters_.find(id);
-    if (found == waiters_.end()) return;
-    std::erase_if(found->second, [gone](const Waiter& waiter) { return waiter.exchange.get() == gone; });
-    if (found->second.empty()) waiters_.erase(found);
+  exchange->on_gone([this, guard = std::weak_ptr(alive_), id = task.id, gone = exchange.get(), wait] {
+    if (!guard.expired()) stop_waiting(id, gone, wait.cancels);
   });
+}
+
+/// It is cancelled only where nobody else waits for it (the same key is the same task), and not where it is
+/// us who go.
+void Gateway::stop_waiting(const std::string& id, const Exchange* gone, bool cancels) {
+  if (const auto found = waiters_.find(id); found != waiters_.end()) {
+    std::erase_if(found->second, [gone](const Waiter& waiter) { return waiter.exchange.get() == gone; });
+    if (!found->second.empty()) return;
+    waiters_.erase(found);
+  }
+  if (cancels && socket_ != nullptr) dispatcher_.cancel(id, "whoever waited for it has gone");
 }
 
 void Gateway::list_tasks(const std::shared_ptr<Exchange>& exchange, const std::string&) {

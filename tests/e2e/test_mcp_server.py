@@ -362,6 +362,17 @@ class Proxy(McpServer):
             one.process.wait(30 * harness.PATIENCE)
             wait_until(lambda before=before: len(self.tasks(daemon, "cancelled")) == before + 1, "its task is cancelled")
 
+    def test_what_is_open_in_one_that_is_killed_is_cancelled_too(self):
+        daemon = self.start()
+        for meta in ({}, {"_meta": {"progressToken": 1}}):
+            one = self.proxy(daemon)
+            one.send("tools/call", {"name": "hold", "arguments": {"name": "a"}, **meta})
+            wait_until(lambda one=one: "a" in self.seen(one)["held"], "the server has it")
+            before = len(self.tasks(daemon, "cancelled"))
+            one.process.kill()
+            one.process.wait()
+            wait_until(lambda before=before: len(self.tasks(daemon, "cancelled")) == before + 1, "its task is cancelled")
+
     def test_progress_is_passed_on(self):
         one = self.proxy(self.start())
         steps = [{"progress": n, "total": 4, "message": f"step {n}"} for n in (1, 2, 3)]

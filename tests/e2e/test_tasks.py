@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What happens to a task: submission, order, progress, result, log, cancellation, deadlines, retries, events."""
 import base64
+import json
 import os
 import re
 import shutil
@@ -423,6 +424,68 @@ class Cancellation(E2E):
         for task_id in ("nothing", "%2e%2e", "x" * 500):
             answer = self.cancel(daemon, task_id)
             self.assertEqual((answer.status, answer.json["error"]["code"]), (404, "not_found"))
+
+
+class Disconnection(E2E):
+    """`onDisconnect=cancel`: a task is for whoever waits for it."""
+
+    def waiting(self, daemon, method, path, task=None):
+        connection = harness._UnixConnection(daemon.socket, 60 * harness.PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request(method, path, json.dumps(task) if task else None)
+        return connection
+
+    def held(self, daemon):
+        """The id of the one task, when it runs."""
+        return wait_until(lambda: next((task["taskId"] for task in daemon.get("/v1/tasks?state=running").json["tasks"]), None), "it runs")
+
+    def test_a_client_that_goes_takes_its_task_with_it(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        submission = {"agent": "puppet", "payload": gate.code()}
+        for method, path in (("POST", "/v1/tasks?wait=1m&onDisconnect=cancel"), ("GET", "/v1/tasks/{}?wait=1m&onDisconnect=cancel")):
+            task = daemon.start("puppet", gate.code()) if method == "GET" else None
+            connection = self.waiting(daemon, method, path.format(task), None if task else submission)
+            task = task or self.held(daemon)
+            connection.close()
+            ended = daemon.wait_state(task, "cancelled", "completed", "failed")
+            self.assertEqual((ended["state"], ended["error"]["message"]), ("cancelled", "whoever waited for it has gone"))
+
+    def test_not_one_that_somebody_else_waits_for_nor_without_being_asked(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task = daemon.start("puppet", gate.code())
+        asking = [self.waiting(daemon, "GET", f"/v1/tasks/{task}?wait=1m{more}") for more in ("&onDisconnect=cancel", "&onDisconnect=continue", "")]
+        daemon.get("/health")  # the three were heard before
+        for connection in asking[:2]:
+            connection.close()
+        daemon.get("/health")
+        self.assertIn(daemon.task(task)["state"], ("queued", "running"))
+        asking[2].close()
+        daemon.get("/health")
+        gate.open()
+        self.assertEqual(daemon.wait_state(task, "completed", "cancelled", "failed")["state"], "completed")
+
+    def test_a_supervisor_that_goes_takes_none_with_it(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        task = daemon.start("puppet", gate.code())
+        self.waiting(daemon, "GET", f"/v1/tasks/{task}?wait=1m&onDisconnect=cancel")
+        daemon.wait_state(task, "running")
+        daemon.request("POST", "/v1/drain?timeout=10ms")
+        daemon.process.wait(30 * harness.PATIENCE)
+        again = self.daemon(settings(), directory=daemon.dir)
+        gate.open()
+        self.assertEqual(again.wait_state(task, "completed", "cancelled", "failed")["state"], "completed")
+
+    def test_what_makes_no_sense_is_refused(self):
+        daemon = self.daemon(settings())
+        for path, part in (("/v1/tasks?onDisconnect=cancel", "onDisconnect: says what becomes of a task that 'wait' waits for"),
+                           ("/v1/tasks?wait=1s&onDisconnect=kill", "onDisconnect: cancel or continue"),
+                           ("/v1/tasks:batch?wait=1s&onDisconnect=cancel", "there is no parameter 'onDisconnect' here")):
+            answer = daemon.request("POST", path, json.dumps({"agent": "puppet", "payload": "done()"}))
+            self.assertEqual(answer.status, 400, answer.body)
+            self.assertIn(part, answer.json["error"]["message"])
 
 
 class Deadlines(E2E):

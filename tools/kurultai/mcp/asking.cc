@@ -30,11 +30,12 @@ class Waiting : public std::enable_shared_from_this<Waiting> {
   Waiting(Http& http, const Call& call, const std::string& id, Then then)
       : http_(http), call_(call), id_(id), then_(std::move(then)) {}
 
-  void start(Duration at_most) {
+  void start(WaitFor wait) {
     call_.on_cancel([self = shared_from_this()] { self->drop(); });
     if (call_.wants_progress()) follow();
-    Request request = get_request(task_path(id_) + "?wait=" + to_string(at_most));
-    request.timeout = at_most + patience;
+    Request request = get_request(task_path(id_) + "?wait=" + to_string(wait.at_most) +
+                                  (wait.cancels_when_gone ? "&onDisconnect=cancel" : ""));
+    request.timeout = wait.at_most + patience;
     asked_ = http_.start(std::move(request), [self = shared_from_this()](Answer<Response> answer) {
       self->ended(std::move(answer));
     });
@@ -118,10 +119,10 @@ Http::Id ask(Http& http, const Call& call, Request request, Then then) {
   return id;
 }
 
-std::function<void()> wait_for_task(Http& http, const Call& call, const std::string& id, Duration at_most,
+std::function<void()> wait_for_task(Http& http, const Call& call, const std::string& id, WaitFor wait,
                                     Then then) {
   const auto waiting = std::make_shared<Waiting>(http, call, id, std::move(then));
-  waiting->start(at_most);
+  waiting->start(wait);
   return [waiting] { waiting->drop(); };
 }
 

@@ -19,10 +19,14 @@ Request post_request(std::string path, std::string body);
 /// Calls `then` unless `call` has ended before. Takes the place of what the call does on its cancellation.
 Http::Id ask(Http& http, const Call& call, Request request, Then then);
 
-/// Waits for the end of a task, at most so long (an hour at most, which is the supervisor's own bound), and
-/// tells the progress meanwhile if the client wants it. `then` gets the task as it is by then, or a refusal.
-/// The result drops all of it, as a cancellation does by itself.
-std::function<void()> wait_for_task(Http& http, const Call& call, const std::string& id, Duration at_most,
+struct WaitFor {
+  Duration at_most;                // an hour at most, which is the supervisor's own bound
+  bool cancels_when_gone = false;  // the task, when this process has gone or the wait was dropped
+};
+
+/// Waits for the end of a task, and tells the progress meanwhile if the client wants it. `then` gets the task
+/// as it is by then, or a refusal. The result drops all of it, as a cancellation does by itself.
+std::function<void()> wait_for_task(Http& http, const Call& call, const std::string& id, WaitFor wait,
                                     Then then);
 
 }  // namespace kurultai

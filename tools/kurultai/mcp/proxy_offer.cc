@@ -105,7 +105,8 @@ void ProxyOffer::start(Asked asked, const JsonText& payload) {
 
 /// One question is all, where nobody wants to hear of progress.
 void ProxyOffer::submit_and_wait(const Asked& asked) {
-  Request request = post_request("/v1/tasks?wait=" + to_string(longest_wait), asked.body);
+  Request request =
+      post_request("/v1/tasks?wait=" + to_string(longest_wait) + "&onDisconnect=cancel", asked.body);
   request.timeout = longest_wait + std::chrono::minutes(1);
   ask_for(asked, std::move(request),
           [this, asked](const Answer<Response>& answer) { take_task(asked, answer); });
@@ -121,7 +122,7 @@ void ProxyOffer::submit_and_follow(const Asked& asked) {
 
 void ProxyOffer::wait_on(const Asked& asked, const std::string& id) {
   const auto drop =
-      wait_for_task(http_, asked.call, id, longest_wait,
+      wait_for_task(http_, asked.call, id, {longest_wait, true},
                     [this, asked](const Answer<Response>& answer) { take_task(asked, answer); });
   asked.call.on_cancel([this, asked, drop] {
     drop();

@@ -93,7 +93,7 @@ void SupervisorOffer::run_tool(const std::string& tool, const json& arguments, c
   if (tool == "read_result") return read_result(arguments, call);
   if (tool == "task_logs") return read_log(arguments, call);
   if (tool == "wait_for_task") {
-    wait_for_task(http_, call, text_field(arguments, "taskId"), seconds_of(arguments, default_wait),
+    wait_for_task(http_, call, text_field(arguments, "taskId"), {seconds_of(arguments, default_wait)},
                   answering(call, task_answer));
     return;
   }
@@ -117,7 +117,7 @@ void SupervisorOffer::submit(const json& arguments, const Call& call) {
   const auto done = [this, call, wait](const Answer<Response>& answer) {
     const auto accepted = parse_json(is_good(answer) && wait.count() > 0 ? answer->body : "");
     if (!accepted) return call.result(shaped(answer, task_answer));
-    wait_for_task(http_, call, text_field(*accepted, "taskId"), wait, answering(call, task_answer));
+    wait_for_task(http_, call, text_field(*accepted, "taskId"), {wait}, answering(call, task_answer));
   };
   ask(http_, call, post_request("/v1/tasks", to_text(body)), done);
 }
