@@ -216,7 +216,7 @@ def parsed():
 
 def runs_alone(program):
     """Whether it says RUNS_ALONE = True: it changes the machine for all others."""
-    return program.endswith(".py") and "\nRUNS_ALONE = True\n" in pathlib.Path(program).read_text(encoding="utf-8")
+    return program.endswith(".py") and re.search(r"^RUNS_ALONE = True\b", pathlib.Path(program).read_text(encoding="utf-8"), re.M) is not None
 
 
 def run_all(options):
