@@ -42,6 +42,7 @@ Monitor::Monitor(uv::Loop& loop, Controller& controller, const Settings& setting
 void Monitor::start() {
   running_ = true;
   set_marks();
+  watch_stalls();
   read();
 }
 
@@ -50,6 +51,7 @@ void Monitor::stop() {
   timer_.stop();
   overdue_.stop();
   marks_watch_.reset();
+  stall_watch_.reset();
 }
 
 void Monitor::configure(Settings settings) {
@@ -103,6 +105,23 @@ void Monitor::watch_marks(int fd) {
     read();
   });
   if (watch) marks_watch_ = std::move(*watch);
+}
+
+/// Whoever waits for memory waits for a reading, too: it comes at once, whatever the pace is. No more than
+/// that, for how long tasks stood still says nothing about how full the budget is.
+void Monitor::watch_stalls() {
+  auto file = kurultai::watch_stalls(settings_.proc_root);
+  if (!file) return;
+  auto watch = uv::FdWatch::start(
+      loop_, file->get(),
+      [this] {
+        stalls_ += 1;
+        nudge();
+      },
+      uv::FdWatch::For::urgent);
+  if (!watch) return;
+  stall_file_ = std::move(*file);
+  stall_watch_ = std::move(*watch);
 }
 
 void Monitor::nudge() {

@@ -3,6 +3,7 @@
 // for zero.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -68,6 +69,9 @@ class Monitor {
   /// The same of the machine: the budget stays as it was then.
   const std::string& machine_trouble() const { return machine_trouble_; }
   const MachineRoom& machine_room() const { return room_; }
+  /// How often the kernel said that tasks on the machine stood still for want of memory; always 0 where it
+  /// does not say so.
+  std::uint64_t stalls() const { return stalls_; }
 
  private:
   void read();
@@ -77,6 +81,7 @@ class Monitor {
   std::vector<Bytes> marks() const;
   void set_marks();
   void watch_marks(int fd);
+  void watch_stalls();
   Result<MemorySnapshot> complete(WorkersReading reading) const;
   MachineRoom::Settings room_settings() const;
   Result<MachineReading> read_surroundings() const;
@@ -93,6 +98,9 @@ class Monitor {
   uv::Timer timer_;
   uv::Timer overdue_;
   std::unique_ptr<uv::FdWatch> marks_watch_;
+  Fd stall_file_;
+  std::unique_ptr<uv::FdWatch> stall_watch_;
+  std::uint64_t stalls_ = 0;
   bool setting_marks_ = false;  // on a thread
   bool marks_are_old_ = false;  // they changed meanwhile
   bool kernel_events_ = false;

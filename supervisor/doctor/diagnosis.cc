@@ -35,7 +35,9 @@ Check swap(const MachineFacts& facts) {
 }
 
 Check pressure(const MachineFacts& facts) {
-  if (facts.pressure) return {"pressure (PSI)", CheckStatus::good, "told by the kernel", ""};
+  if (facts.pressure)
+    return {"pressure (PSI)", CheckStatus::good, "told by the kernel: memory is read when tasks wait for it",
+            ""};
   return {"pressure (PSI)", CheckStatus::good, "not told by this kernel; nothing depends on it", ""};
 }
 

@@ -127,6 +127,12 @@ struct Metrics::Families {
           .Name("kurultai_machine_memory_bytes")
           .Help("The machine's memory, by kind: all, what is available, what is left to others")
           .Register(registry);
+  Counter& stalls =
+      BuildCounter()
+          .Name("kurultai_memory_stalls_total")
+          .Help("Times that tasks on the machine stood still for want of memory, a tenth of 2 s or more")
+          .Register(registry)
+          .Add({});
   Family<Counter>& budget_changes =
       BuildCounter()
           .Name("kurultai_budget_changes_total")
@@ -393,6 +399,7 @@ void Metrics::refresh() {
     f.machine.Add({{"kind", "available"}}).Set(static_cast<double>(memory.machine->available.count));
     f.machine.Add({{"kind", "reserve"}}).Set(static_cast<double>(monitor_.machine_room().reserve().count));
   }
+  f.stalls.Increment(static_cast<double>(monitor_.stalls()) - f.stalls.Value());
   f.active.Add({}).Set(dispatcher_.pool().active());
   f.idle.Add({}).Set(dispatcher_.pool().idle());
   int orphans = 0;

@@ -16,6 +16,7 @@
 #include "protocol/bytes.h"
 #include "protocol/error.h"
 #include "protocol/words.h"
+#include "supervisor/memory/fd.h"
 
 namespace kurultai {
 
@@ -199,6 +200,10 @@ OwnHeap own_heap();
 Result<Bytes> machine_memory(const ControllerOptions& options);
 /// What the kernel says of the machine, whatever the groups are limited to. Takes some tens of microseconds.
 Result<MachineReading> read_machine(const std::string& proc_root);
+/// A descriptor with something urgent (POLLPRI) when tasks on the machine, some or other, stood still for
+/// want of memory for a tenth of the last 2 s, at most once in 2 s: the least window that the kernel gives to
+/// everybody (Documentation/accounting/psi.rst).
+Result<Fd> watch_stalls(const std::string& proc_root);
 /// SwapFree of the machine.
 Result<Bytes> machine_swap(const std::string& proc_root);
 

@@ -1,7 +1,10 @@
 // How much memory there is: for us alone, and on the machine.
+#include <fcntl.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "supervisor/memory/cgroup_file.h"
 #include "supervisor/memory/controller.h"
@@ -65,6 +68,16 @@ Result<MachineReading> read_machine(const std::string& proc_root) {
   const auto available = figure_in(*text, "MemAvailable", file);
   if (!available) return std::unexpected(available.error());
   return MachineReading{*total, *available};
+}
+
+Result<Fd> watch_stalls(const std::string& proc_root) {
+  const std::string path = proc_root + "/pressure/memory";
+  Fd file(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!file.is_open()) return system_failure("open " + path, errno);
+  static constexpr char trigger[] =
+      "some 200000 2000000";  // microseconds; with its end, as the kernel wants it
+  if (::write(file.get(), trigger, sizeof(trigger)) < 0) return system_failure("write " + path, errno);
+  return file;
 }
 
 Result<Bytes> machine_swap(const std::string& proc_root) { return memory_figure(proc_root, "SwapFree"); }

@@ -98,7 +98,8 @@ void Timer::on_due() {
 void Timer::stop() { uv_timer_stop(handle_.get()); }
 bool Timer::is_running() const { return uv_is_active(reinterpret_cast<uv_handle_t*>(handle_.get())) != 0; }
 
-Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::function<void()> on_ready) {
+Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::function<void()> on_ready,
+                                                For what) {
   auto handle = std::make_unique<uv_poll_t>();
   if (const int status = uv_poll_init(loop.raw(), handle.get(), fd); status != 0) {
     return uv_failure("watch descriptor " + std::to_string(fd), status);
@@ -107,7 +108,7 @@ Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::functio
   watch->on_ready_ = std::move(on_ready);
   watch->handle_ = own(std::move(handle), watch.get());
   const int status =
-      uv_poll_start(watch->handle_.get(), UV_READABLE,
+      uv_poll_start(watch->handle_.get(), what == For::urgent ? UV_PRIORITIZED : UV_READABLE,
                     [](uv_poll_t* ready, int, int) noexcept { call_safely(ready, &FdWatch::on_ready_); });
   if (status != 0) return uv_failure("watch descriptor " + std::to_string(fd), status);
   return watch;

@@ -79,11 +79,13 @@ class Timer {
   std::unique_ptr<uv_timer_s, CloseHandle> handle_;
 };
 
-/// Calls back while `fd` is readable. Does not own the descriptor, which must stay open for as long as the
-/// watch lives.
+/// Calls back while `fd` is readable, or when it has something urgent (POLLPRI). Does not own the descriptor,
+/// which must stay open for as long as the watch lives.
 class FdWatch {
  public:
-  static Result<std::unique_ptr<FdWatch>> start(Loop& loop, int fd, std::function<void()> on_ready);
+  enum class For : unsigned char { reading, urgent };
+  static Result<std::unique_ptr<FdWatch>> start(Loop& loop, int fd, std::function<void()> on_ready,
+                                                For what = For::reading);
   ~FdWatch();
 
  private:

@@ -32,10 +32,22 @@ sys.stdin.read()
 """
 
 
+# Reads a file of 200 MiB over and over, of which a small group can keep little: it waits for memory most of the time.
+THRASHER = """
+import mmap, os, sys
+open(sys.argv[2], "w").write(str(os.getpid()))
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 200 << 20)
+area = mmap.mmap(file, 200 << 20)
+while True:
+    for at in range(0, 200 << 20, 4096): area[at]
+"""
+
+
 class Box:
     """A group with a limit below the group that tests make theirs in, with leaves for who is to be in it."""
 
-    def __init__(self):
+    def __init__(self, limit=LIMIT):
         version, point, root = next((version, point, root) for version, controllers, point, root in level._mounts()
                                     if (version == 2 and level._enable_memory(level._parent(2, point, root)))
                                     or (version == 1 and "memory" in controllers))
@@ -46,7 +58,7 @@ class Box:
         self.top.mkdir()
         if version == 2:
             (self.top / "cgroup.subtree_control").write_text("+memory")
-        self.limit(LIMIT)
+        self.limit(limit)
 
     def limit(self, mib):
         (self.top / ("memory.max" if self.version == 2 else "memory.limit_in_bytes")).write_text(str(mib * MIB))
@@ -155,6 +167,30 @@ class Container(LevelE2E):
         self.assertEqual(level.memory(daemon)["machine"]["totalBytes"], 256 * MIB)
         self.box.limit(LIMIT)
         wait_until(lambda: level.memory(daemon)["budgetBytes"] == 400 * MIB, "the budget is what was configured", 20)
+
+
+def tells_of_stalls():
+    with contextlib.suppress(OSError):
+        with open("/proc/pressure/memory", "r+", encoding="ascii"):
+            return True
+    return False
+
+
+@unittest.skipUnless(tells_of_stalls(), "this kernel does not tell of stalls (/proc/pressure/memory)")
+@unittest.skipIf(level.machine_level() == "rlimit", "no memory group can be made here, so nobody can be made to wait")
+@at_each_level
+class Stalls(LevelE2E):
+    def test_memory_is_read_when_somebody_on_the_machine_waits_for_it(self):
+        box = Box(24)
+        self.addCleanup(box.remove)
+        daemon = self.daemon({"memory": {"check_interval": "10m"}, "agents": {"balloon": {"protocol": "jsonl", "command": BALLOON}}})
+        before = daemon.metric("kurultai_memory_stalls_total"), level.memory(daemon)["time"]
+        (box.top / "thrasher").mkdir()
+        process = subprocess.Popen([PYTHON, "-c", THRASHER, os.path.join(daemon.dir, "file"), str(box.top / "thrasher" / "cgroup.procs")])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        wait_until(lambda: daemon.metric("kurultai_memory_stalls_total") > before[0] and level.memory(daemon)["time"] != before[1],
+                   "a stall is told, and memory read", 60)
 
 
 if __name__ == "__main__":

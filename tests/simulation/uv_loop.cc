@@ -109,7 +109,7 @@ void Timer::start(Duration after) {
 void Timer::stop() { handle_->schedule.cancel(handle_->ticket); }
 bool Timer::is_running() const { return handle_->schedule.waits(handle_->ticket); }
 
-Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::function<void()> on_ready) {
+Result<std::unique_ptr<FdWatch>> FdWatch::start(Loop& loop, int fd, std::function<void()> on_ready, For) {
   std::unique_ptr<FdWatch> watch(new FdWatch);
   watch->on_ready_ = std::move(on_ready);
   watch->handle_.reset(new uv_poll_s{*loop.raw(), fd});
