@@ -25,6 +25,8 @@ PARAMETERS = {
     "follow": ("2", "yes", "", "-1", "true"),
     # Of payloads that come as bytes; a task in JSON has these in its body.
     **dict.fromkeys(("priority", "retries", "idempotencyKey", "sizeClass"), ("high", "1", "")),
+    "onDisconnect": ("x", "", "cancel", "CANCEL&wait=1s", "kill&wait=1s"),  # it says what a wait is to lead to
+    "types": ("x", "taskfailed", ",", "taskFailed,x", "%ff", "x" * 1000),
     "lastEventId": ("x", "-1", "1.5", "1e3", "99999999999999999999999"),
 }
 ANYTHING_GOES = {"agent", "taskId"}  # a text that nothing has: an empty list, 404
@@ -63,7 +65,7 @@ class BadInput(E2E):
         for path, item in PATHS.items():
             for method, operation in item.items():
                 for parameter in operation.get("parameters", []) if method != "parameters" else []:
-                    name = parameter.get("name", "wait")
+                    name = parameter.get("name") or parameter["$ref"].rsplit("/", 1)[1]
                     if parameter.get("in") == "header" or name in ANYTHING_GOES:
                         continue
                     for value in PARAMETERS[name]:

@@ -23,7 +23,7 @@ from level import BALLOON, Balloon, LevelE2E, Scale, at_each_level, memory, with
 from puppet import Gate
 
 # A sanitized supervisor takes 80 MiB more of it.
-OWN = 80 if harness.is_instrumented() else 0
+OWN = harness.own_extra()
 BUDGET = 320 + OWN
 
 ECHO = agent_command("""

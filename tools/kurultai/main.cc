@@ -44,7 +44,7 @@ void add_all(Commands& commands) {
 
 int main(int argc, char** argv) try {
   kurultai::fill_standard_streams();
-  kurultai::Commands commands(std::string(kurultai::project_version));
+  kurultai::Commands commands{std::string(kurultai::project_version)};
   kurultai::add_all(commands);
   return commands.run({argv + 1, argv + argc});
 } catch (const std::exception& error) {
