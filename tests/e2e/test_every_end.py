@@ -138,11 +138,20 @@ class Round:
                 raise AssertionError(f"{self.name}: {ended}")
 
     def end(self, *signals, status=0):
-        for number in signals or (signal.SIGTERM,):
+        for at, number in enumerate(signals or (signal.SIGTERM,)):
+            if at > 0:  # two of a kind that come at once are one to the kernel
+                wait_until(self.leaves, f"{self.name}: the signal before was heard", 20)
             self.daemon.process.send_signal(number)
         left = self.daemon.process.wait(30 * PATIENCE)
         if left != status:
             raise AssertionError(f"{self.name}: kurultaid left with {left}\n{self.daemon.log_text()}")
+
+    def leaves(self):
+        if self.daemon.process.poll() is not None:
+            return True
+        with contextlib.suppress(OSError, ValueError, harness.http.client.HTTPException):
+            return self.daemon.get("/health").json["draining"]
+        return self.daemon.process.poll() is not None
 
     def kill(self, pid):
         os.kill(pid, signal.SIGKILL)
