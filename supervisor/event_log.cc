@@ -143,10 +143,11 @@ void log_event(const Event& event) {
                          event.correlation_id);
           },
           [](const BudgetChanged& body) {
-            spdlog::warn(
-                "the budget is {} of {}: the machine has {} available, of {}, and {} are left to others",
-                to_string(body.budget), to_string(body.configured), to_string(body.machine.available),
-                to_string(body.machine.total), to_string(body.reserve));
+            spdlog::warn("the budget is {} of {}: {} has {} available, of {}, and {} are left to others",
+                         to_string(body.budget), to_string(body.configured),
+                         body.machine.group.empty() ? "the machine" : "the group " + body.machine.group,
+                         to_string(body.machine.available), to_string(body.machine.total),
+                         to_string(body.reserve));
           },
           [](const OrphanSwept& body) {
             spdlog::warn("worker {}: {} processes outlived {} and were killed", body.worker_id, body.count,

@@ -130,6 +130,8 @@ class Container(LevelE2E):
         process.wait()
 
     def test_tasks_give_way_to_a_neighbour_in_the_container(self):
+        if harness.is_instrumented():
+            self.skipTest("the programs carry a sanitizer or counters, whose own memory is too much of what the container has")
         daemon = self.in_the_box(budget="auto")
         before = level.memory(daemon)
         self.assertEqual((before["configuredBytes"], before["machine"]["totalBytes"]), (LIMIT * MIB, LIMIT * MIB))
@@ -145,8 +147,6 @@ class Container(LevelE2E):
         self.assertEqual(neighbour.stdout.readline(), b"taken\n")
         wait_until(lambda: least.task["preemptions"] > 0 and least.worker() is None, "the least important gives way", 30)
         self.assertEqual((important.task["state"], important.task["preemptions"]), ("running", 0))
-        machine = next(part for part in daemon.get("/health").json["parts"] if part["part"] == "machine")
-        self.assertIn(f"others use the group {self.box.top}: ", machine["trouble"])
         self.assertIn(f", in {self.box.top}", harness.client(daemon, "memory").stdout)
         changed = daemon.wait_event("budgetChanged")
         self.assertEqual(changed["machineGroup"], str(self.box.top))
@@ -165,6 +165,8 @@ class Container(LevelE2E):
         self.box.limit(256)
         wait_until(lambda: level.memory(daemon)["budgetBytes"] < 256 * MIB, "the budget follows", 20)
         self.assertEqual(level.memory(daemon)["machine"]["totalBytes"], 256 * MIB)
+        machine = next(part for part in daemon.get("/health").json["parts"] if part["part"] == "machine")
+        self.assertIn(f"others use the group {self.box.top}: ", machine["trouble"])
         self.box.limit(LIMIT)
         wait_until(lambda: level.memory(daemon)["budgetBytes"] == 400 * MIB, "the budget is what was configured", 20)
 
