@@ -47,6 +47,9 @@ void examine_memory(const Config& config, MachineFacts& facts) {
   if (guardian) {
     const auto controller = choose_controller(groups);
     facts.guarantee = controller->guarantee();
+    MachineReading around{facts.memory, facts.memory};
+    controller->tighten(around);
+    facts.memory = around.total;
     facts.explanation = controller->explanation();
   } else {
     facts.explanation = guardian.error().message;

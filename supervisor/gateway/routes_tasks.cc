@@ -178,6 +178,8 @@ void Gateway::stop_waiting(const std::string& id, const Exchange* gone, bool can
     if (!found->second.empty()) return;
     waiters_.erase(found);
   }
+  const auto awaits_it = [&id](const auto& batch) { return batch->awaited.contains(id); };
+  if (std::ranges::any_of(waiting_batches_, awaits_it)) return;
   if (cancels && socket_ != nullptr) dispatcher_.cancel(id, "whoever waited for it has gone");
 }
 

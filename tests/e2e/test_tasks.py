@@ -466,6 +466,18 @@ class Disconnection(E2E):
         gate.open()
         self.assertEqual(daemon.wait_state(task, "completed", "cancelled", "failed")["state"], "completed")
 
+    def test_not_one_that_a_batch_waits_for(self):
+        daemon = self.daemon(settings())
+        gate = Gate(daemon)
+        submission = {"agent": "puppet", "payload": gate.code(), "idempotencyKey": "one"}
+        batch = self.waiting(daemon, "POST", "/v1/tasks:batch?wait=1m", [submission])
+        task = self.held(daemon)
+        self.waiting(daemon, "POST", "/v1/tasks?wait=1m&onDisconnect=cancel", submission).close()
+        daemon.get("/health")
+        gate.open()
+        self.assertEqual([one["state"] for one in json.loads(batch.getresponse().read())], ["completed"])
+        self.assertEqual(daemon.task(task)["state"], "completed")
+
     def test_a_supervisor_that_goes_takes_none_with_it(self):
         daemon = self.daemon(settings())
         gate = Gate(daemon)
