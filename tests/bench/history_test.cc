@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+namespace kurultai::history_test {
 using namespace kurultai::bench;
 using nlohmann::json;
 
@@ -65,3 +66,5 @@ TEST_CASE("events of others, and without a task, are passed over") {
   other["taskId"] = "2";
   CHECK(told({other, {{"type", "draining"}}}).turns.empty());
 }
+
+}  // namespace kurultai::history_test

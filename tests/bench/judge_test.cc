@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::judge_test {
 using namespace kurultai::bench;
 
 namespace {
@@ -65,3 +65,5 @@ TEST_CASE("all overlapped when each had its memory before the first was chosen")
   CHECK_FALSE(all_overlapped({victim, task(Priority::high, {{.holding = 600}})}));
   CHECK_FALSE(all_overlapped({victim, task(Priority::high, {})}));
 }
+
+}  // namespace kurultai::judge_test

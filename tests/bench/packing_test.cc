@@ -8,7 +8,7 @@
 #include "tools/bench/packing/schedule.h"
 #include "tools/bench/packing/workload.h"
 
-using namespace kurultai;
+namespace kurultai::packing_test {
 using namespace kurultai::bench;
 using std::chrono::milliseconds;
 
@@ -121,3 +121,5 @@ TEST_CASE("what did not come to its end was killed, unless it leaks") {
   CHECK(outcome.killed == 3);
   CHECK(outcome.restarts == 3);
 }
+
+}  // namespace kurultai::packing_test

@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-using namespace kurultai;
+namespace kurultai::plan_test {
 using namespace kurultai::bench;
 
 TEST_CASE("in every round all holders fit under the preempt threshold, and not with the grower") {
@@ -31,3 +31,5 @@ TEST_CASE("most growers are HIGH, and some are not") {
   CHECK(high > 600);
   CHECK(high < 800);
 }
+
+}  // namespace kurultai::plan_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::arguments_test {
 using Words = std::vector<std::string>;
 
 TEST_CASE("arguments stand behind :::, and without it there are none") {
@@ -79,3 +79,5 @@ TEST_CASE("a cap above the budget is refused by both names, and a budget without
   CHECK_FALSE(plan_memory(mebibytes(32), {}));
   CHECK_FALSE(plan_memory({}, Bytes{0}));
 }
+
+}  // namespace kurultai::arguments_test

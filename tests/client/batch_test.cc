@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::batch_test {
 
 namespace {
 
@@ -159,3 +159,5 @@ TEST_CASE("the exit status is the number of failed commands") {
     CHECK(exit_status({.failed = row.failed, .not_run = row.not_run}) == row.expected);
   }
 }
+
+}  // namespace kurultai::batch_test

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::command_line_test {
 namespace {
 
 using Strings = std::vector<std::string>;
@@ -110,4 +110,4 @@ TEST_CASE("completion knows the commands, their options and their choices") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::command_line_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::complaint_test {
 
 TEST_CASE("every refusal has its exit status, its cause and the next step") {
   struct Row {
@@ -52,3 +52,5 @@ TEST_CASE("every mistake of a configuration is a line of its own") {
       R"json({"error":{"code":"invalid_config","message":"2 errors","details":["f:1:2: a","f:3:4: b",7]}})json");
   CHECK(complaint.details == std::vector<std::string>{"f:1:2: a", "f:3:4: b"});
 }
+
+}  // namespace kurultai::complaint_test

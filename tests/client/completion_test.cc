@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::completion_test {
 
 TEST_CASE("each shell's script names every command, and quotes what descriptions hold") {
   const std::vector<CommandWords> commands = {{"ps", "the supervisor's tasks", {"--all", "--json"}},
@@ -16,3 +16,5 @@ TEST_CASE("each shell's script names every command, and quotes what descriptions
   }
   CHECK_FALSE(completion_script("tcsh", commands));
 }
+
+}  // namespace kurultai::completion_test

@@ -4,7 +4,7 @@
 
 #include "tools/kurultai/drill/outcome.h"
 
-using namespace kurultai;
+namespace kurultai::drill_test {
 
 namespace {
 
@@ -75,3 +75,5 @@ TEST_CASE("a drill has the operator's memory settings and none of the agents") {
   config.memory.budget.reset();
   CHECK(drill_configuration(config, gibibytes(1)).memory.budget == gibibytes(1));
 }
+
+}  // namespace kurultai::drill_test

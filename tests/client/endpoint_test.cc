@@ -4,7 +4,7 @@
 
 #include <map>
 
-using namespace kurultai;
+namespace kurultai::endpoint_test {
 
 namespace {
 
@@ -75,3 +75,5 @@ TEST_CASE("a socket's path that the kernel would not take is refused by name") {
   CHECK(endpoint.error().text.ends_with("too long, a socket's path has at most 107 bytes"));
   CHECK(Place{}.choose(at("/" + std::string(106, 'x'))));
 }
+
+}  // namespace kurultai::endpoint_test

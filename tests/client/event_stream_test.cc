@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::event_stream_test {
 
 namespace {
 const std::string text =
@@ -58,3 +58,5 @@ TEST_CASE("an event of endless lines is not held, and the one behind it comes") 
   REQUIRE(events.size() == 1);
   CHECK(events[0].data == "y");
 }
+
+}  // namespace kurultai::event_stream_test

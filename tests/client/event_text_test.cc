@@ -8,7 +8,7 @@
 
 #include "tools/kurultai/text.h"
 
-using namespace kurultai;
+namespace kurultai::event_text_test {
 using nlohmann::json;
 
 namespace {
@@ -157,3 +157,5 @@ TEST_CASE("a line is the time and the sentence, in colours where they are wanted
   CHECK(event_line("taskQueued", {{"agent", "a"}, {"taskId", "7"}}, now, false) ==
         "-  a (task 7) was queued");
 }
+
+}  // namespace kurultai::event_text_test

@@ -15,7 +15,7 @@
 #include "tools/kurultai/follow.h"
 #include "tools/kurultai/supervisor.h"
 
-using namespace kurultai;
+namespace kurultai::http_test {
 
 namespace {
 
@@ -174,3 +174,5 @@ TEST_CASE("a task is followed until it has ended, and a refusal ends the followi
   REQUIRE_FALSE(finished);
   CHECK(finished.error().status == ExitStatus::no_such_thing);
 }
+
+}  // namespace kurultai::http_test

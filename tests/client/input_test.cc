@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-using namespace kurultai;
+namespace kurultai::input_test {
 
 namespace {
 
@@ -90,3 +90,5 @@ TEST_CASE("a line that can be no argument is an error with its number") {
   CHECK(fault_in(std::string(500'000, 'x')) == "line 1 of the input is longer than 128KiB");
   CHECK(fault_in(std::string(max_argument, 'x') + "\n").empty());
 }
+
+}  // namespace kurultai::input_test

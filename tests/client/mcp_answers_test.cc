@@ -7,7 +7,7 @@
 #include "tools/kurultai/mcp/resources.h"
 #include "tools/kurultai/mcp/tool_definitions.h"
 
-using namespace kurultai;
+namespace kurultai::mcp_answers_test {
 using nlohmann::json;
 
 TEST_CASE("a task is told without what has no value, and its result where it is short") {
@@ -121,3 +121,5 @@ TEST_CASE("resources have a place each, and nothing else has one") {
   CHECK(result["contents"][0] ==
         json{{"uri", "u"}, {"blob", "/w=="}, {"mimeType", "application/octet-stream"}});
 }
+
+}  // namespace kurultai::mcp_answers_test

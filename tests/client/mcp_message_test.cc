@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-using namespace kurultai;
+namespace kurultai::mcp_message_test {
 using nlohmann::json;
 
 namespace {
@@ -71,3 +71,5 @@ TEST_CASE("a version that is known is spoken, else the newest") {
   CHECK(negotiate_version("2099-01-01") == "2025-06-18");
   CHECK(negotiate_version("") == "2025-06-18");
 }
+
+}  // namespace kurultai::mcp_message_test

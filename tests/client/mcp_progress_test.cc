@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::mcp_progress_test {
 
 TEST_CASE("percent that grows is told, and what falls back is not") {
   ProgressTold told;
@@ -20,3 +20,5 @@ TEST_CASE("without percent the steps are counted") {
   CHECK(told.next(0, "writing") == ProgressNote{2, std::nullopt, "writing"});
   CHECK(told.next(50, "half") == ProgressNote{50, 100.0, "half"});
 }
+
+}  // namespace kurultai::mcp_progress_test

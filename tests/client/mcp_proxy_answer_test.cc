@@ -6,7 +6,7 @@
 
 #include "tools/kurultai/mcp/server_facts.h"
 
-using namespace kurultai;
+namespace kurultai::mcp_proxy_answer_test {
 using nlohmann::json;
 
 namespace {
@@ -82,3 +82,5 @@ TEST_CASE("an agent says what its server said, without what tasks do not carry")
              {"serverInfo", {{"name", "n"}, {"version", "2"}}},
              {"instructions", "do"}});
 }
+
+}  // namespace kurultai::mcp_proxy_answer_test

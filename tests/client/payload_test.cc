@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::payload_test {
 
 TEST_CASE("a payload keeps the text that was written") {
   CHECK(read_payload("")->empty());
@@ -35,3 +35,5 @@ TEST_CASE("a directory is no payload") {
   REQUIRE_FALSE(directory);
   CHECK(directory.error().text == "payload /: Is a directory");
 }
+
+}  // namespace kurultai::payload_test

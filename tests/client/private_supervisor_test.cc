@@ -4,7 +4,7 @@
 
 #include "config/load.h"
 
-using namespace kurultai;
+namespace kurultai::private_supervisor_test {
 
 TEST_CASE("the configuration of a run is one that the supervisor accepts") {
   const PrivateLimits limits{gibibytes(1), mebibytes(256), 4, 16, 200};
@@ -29,3 +29,5 @@ TEST_CASE("settings in the environment cannot overrule the options of a run, oth
   CHECK(kept == std::vector<std::string>{"PATH=/bin", "KURULTAI_SOCKET=/x", "KURULTAI_MEMORY_CGROUP_PARENT=/",
                                          "EMPTY="});
 }
+
+}  // namespace kurultai::private_supervisor_test

@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::process_memory_test {
 namespace {
 
 /// A /proc of our own; goes with it.
@@ -72,4 +72,4 @@ TEST_CASE("there is no such process") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::process_memory_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::progress_test {
 
 TEST_CASE("the progress line names what is known and leaves out the rest") {
   ProgressFigures figures{
@@ -20,3 +20,5 @@ TEST_CASE("the time left follows the pace so far") {
   CHECK(time_left(1, 101, Duration(100)) == Duration(10'000));
   CHECK(time_left(10, 10, Duration(5000)) == Duration(0));
 }
+
+}  // namespace kurultai::progress_test

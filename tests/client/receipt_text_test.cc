@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-using kurultai::receipt_text;
+namespace kurultai::receipt_text_test {
 using nlohmann::json;
 
 namespace {
@@ -109,3 +109,5 @@ TEST_CASE("a task that nothing was taken from, and an answer of another shape, a
   CHECK(says(receipt_text(why({json::object()})), "Task low1"));
   CHECK(says(receipt_text(json::array()), "Task "));
 }
+
+}  // namespace kurultai::receipt_text_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::table_test {
 
 TEST_CASE("columns are as wide as their widest cell, and the last one is not padded") {
   Table table({{"TASK"}, {"AGE", Align::right}, {"DETAIL"}});
@@ -34,3 +34,5 @@ TEST_CASE("a table without rows knows it") {
 TEST_CASE("facts leave out what is not known") {
   CHECK(facts({{"task", "a1"}, {"peak memory", ""}, {"state", "queued"}}) == "task   a1\nstate  queued\n");
 }
+
+}  // namespace kurultai::table_test

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-using namespace kurultai;
+namespace kurultai::task_view_test {
 using nlohmann::json;
 
 TEST_CASE("a failed task is described by reason, message and peak") {
@@ -42,3 +42,5 @@ TEST_CASE("an object of an unknown shape is an empty task, not an exception") {
     CHECK(task.attempt == 1);
   }
 }
+
+}  // namespace kurultai::task_view_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::text_test {
 using std::chrono::milliseconds;
 
 TEST_CASE("durations are short to read") {
@@ -85,3 +85,5 @@ TEST_CASE("a path segment keeps only what is unreserved") {
   CHECK(url_escaped("a-Z_0.~") == "a-Z_0.~");
   CHECK(url_escaped("../a b?\xc3\xa9") == "..%2Fa%20b%3F%C3%A9");
 }
+
+}  // namespace kurultai::text_test

@@ -8,7 +8,7 @@
 #include "tools/kurultai/top/screen.h"
 #include "tools/kurultai/top/state.h"
 
-namespace kurultai {
+namespace kurultai::top_test {
 namespace {
 
 using nlohmann::json;
@@ -150,4 +150,4 @@ TEST_CASE("objects of another shape are drawn as far as they go") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::top_test

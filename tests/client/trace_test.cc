@@ -10,7 +10,7 @@
 #include <fstream>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::trace_test {
 namespace {
 
 /// A file that goes with it.
@@ -92,4 +92,4 @@ TEST_CASE("a file that is not there is no such thing") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::trace_test

@@ -1,6 +1,6 @@
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::check_test {
 using namespace kurultai::testing;
 
 TEST_CASE("thresholds ascend") {
@@ -117,3 +117,5 @@ TEST_CASE(
           .empty());
   CHECK(errors_of("agents: {a: {command: [x], cwd: /, env: {HOME: /h, TMPDIR: /t}}}").empty());
 }
+
+}  // namespace kurultai::check_test

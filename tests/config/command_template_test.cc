@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::command_template_test {
 
 TEST_CASE("an argument is cut into text and fields") {
   using Pieces = std::vector<TemplatePiece>;
@@ -37,3 +37,5 @@ TEST_CASE("braces that are no field are refused with the way to write them") {
     CHECK(pieces.error().message.find("write ") != std::string::npos);
   }
 }
+
+}  // namespace kurultai::command_template_test

@@ -5,7 +5,7 @@
 #include "config/settings.h"
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::environment_test {
 using namespace kurultai::testing;
 using namespace std::chrono_literals;
 
@@ -108,3 +108,5 @@ TEST_CASE("the environment of the process is read by name") {
   unsetenv("KURULTAI_TEST_OF_ENVIRONMENT");
   CHECK_FALSE(process_environment()("KURULTAI_TEST_OF_ENVIRONMENT").has_value());
 }
+
+}  // namespace kurultai::environment_test

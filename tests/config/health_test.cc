@@ -2,7 +2,7 @@
 
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::health_test {
 using namespace kurultai::testing;
 using namespace std::chrono_literals;
 
@@ -92,3 +92,5 @@ TEST_CASE("a change of health is told, and needs no new workers") {
   const Config other = config_of("agents: {a: {command: [y], health: ping}}");
   CHECK(needs_new_workers(after.agents.at("a"), other.agents.at("a")));
 }
+
+}  // namespace kurultai::health_test

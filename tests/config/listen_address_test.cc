@@ -4,7 +4,7 @@
 
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::listen_address_test {
 
 TEST_CASE("addresses are a host and a port") {
   struct Case {
@@ -45,3 +45,5 @@ TEST_CASE("loopback is what only this machine reaches") {
     CHECK_FALSE(is_loopback(host));
   }
 }
+
+}  // namespace kurultai::listen_address_test

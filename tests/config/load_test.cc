@@ -9,7 +9,7 @@
 
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::load_test {
 using namespace kurultai::testing;
 using namespace std::chrono_literals;
 
@@ -517,3 +517,5 @@ TEST_CASE("workers.max: auto is bounded by the budget") {
   CHECK(most_workers(config, gibibytes(1000)) == 1000);
   CHECK(most_workers(config_of("workers: {max: 3}"), gibibytes(1000)) == 3);
 }
+
+}  // namespace kurultai::load_test

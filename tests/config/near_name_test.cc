@@ -4,7 +4,7 @@
 
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::near_name_test {
 
 TEST_CASE("the edit distance counts insertions, omissions, replacements and swaps of neighbours") {
   struct Case {
@@ -35,3 +35,5 @@ TEST_CASE("the nearest name is offered when it is near enough") {
 TEST_CASE("a word of a megabyte is compared with nothing") {
   CHECK_FALSE(near_name(std::string(1 << 20, 'm'), std::vector<std::string>{"memory"}).has_value());
 }
+
+}  // namespace kurultai::near_name_test

@@ -3,7 +3,7 @@
 
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::output_setting_test {
 using namespace kurultai::testing;
 using nlohmann::json;
 
@@ -100,3 +100,5 @@ TEST_CASE("stdin is the payload, or a text with fields of it") {
   CHECK(only(config_of(agent("stdin: '{prompt}'"))).input == "{prompt}");
   CHECK(only(config_of(agent("stdin: ''"))).input.empty());
 }
+
+}  // namespace kurultai::output_setting_test

@@ -5,7 +5,7 @@
 #include "protocol/agent_answer.h"
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::recipes_test {
 using namespace kurultai::testing;
 
 namespace {
@@ -72,3 +72,5 @@ TEST_CASE("opencode is understood") {
   CHECK(answer.end == "result: it printed: the number is 4711\n");
   CHECK(heard("opencode", "opencode", "error").end == "error: Incorrect API key provided");
 }
+
+}  // namespace kurultai::recipes_test

@@ -3,7 +3,7 @@
 #include "config/load.h"
 #include "tests/config/configs.h"
 
-namespace kurultai {
+namespace kurultai::schedules_test {
 namespace {
 
 using namespace testing;
@@ -81,4 +81,4 @@ TEST_CASE("the environment gives all schedules or none, and what is shown can be
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::schedules_test

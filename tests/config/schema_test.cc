@@ -10,7 +10,7 @@
 #include "config/settings.h"
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::schema_test {
 using namespace kurultai::testing;
 using nlohmann::json;
 
@@ -177,3 +177,5 @@ TEST_CASE("the schema and the reader agree") {
     CHECK(fits(json::parse(c.json_text), schema()) == c.good);
   }
 }
+
+}  // namespace kurultai::schema_test

@@ -5,7 +5,7 @@
 #include "config/settings.h"
 #include "tests/config/configs.h"
 
-using namespace kurultai;
+namespace kurultai::show_test {
 using namespace kurultai::testing;
 using nlohmann::json;
 
@@ -141,3 +141,5 @@ TEST_CASE("of one agent are shown the settings that are not as usual, and no val
         json({{"env", {{"KEY", "(hidden)"}}}, {"memory_limit", "100MiB"}, {"retries", 2}}));
   CHECK(changed_settings(config.agents.at("b")) == "{}");
 }
+
+}  // namespace kurultai::show_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::yaml_tree_test {
 
 namespace {
 
@@ -148,9 +148,11 @@ TEST_CASE("too many values end the parse") {
 }
 
 TEST_CASE("text is shown in messages on one line, cut where a character ends") {
-  CHECK(quoted("abc") == "'abc'");
-  CHECK(quoted("a\nb\x1b") == "'a?b?'");
-  CHECK(quoted(std::string(100, 'x')) == std::string("'").append(60, 'x').append("…'"));
-  CHECK(quoted(std::string(59, 'x').append("ää")) == std::string("'").append(59, 'x').append("…'"));
-  CHECK(quoted("\xFF") == "'\xEF\xBF\xBD'");
+  CHECK(in_quotes("abc") == "'abc'");
+  CHECK(in_quotes("a\nb\x1b") == "'a?b?'");
+  CHECK(in_quotes(std::string(100, 'x')) == std::string("'").append(60, 'x').append("…'"));
+  CHECK(in_quotes(std::string(59, 'x').append("ää")) == std::string("'").append(59, 'x').append("…'"));
+  CHECK(in_quotes("\xFF") == "'\xEF\xBF\xBD'");
 }
+
+}  // namespace kurultai::yaml_tree_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <random>
 
-using namespace kurultai;
+namespace kurultai::admission_test {
 using Standing = WorkerLoad::Standing;
 
 namespace {
@@ -193,3 +193,5 @@ TEST_CASE("whatever runs: only lower tasks give way, they suffice, and none of t
   }
   CHECK(made_room > 500);
 }
+
+}  // namespace kurultai::admission_test

@@ -5,7 +5,7 @@
 #include <limits>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::agent_metrics_test {
 namespace {
 
 using enum Metric::Kind;
@@ -93,4 +93,4 @@ TEST_CASE("what would make no sense to a scraper is refused and changes nothing"
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::agent_metrics_test

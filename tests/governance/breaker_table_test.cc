@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace kurultai {
+namespace kurultai::breaker_table_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -67,4 +67,4 @@ TEST_CASE("under other rules all begin anew") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::breaker_table_test

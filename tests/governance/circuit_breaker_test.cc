@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::circuit_breaker_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -312,4 +312,4 @@ TEST_CASE("states have names") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::circuit_breaker_test

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace kurultai {
+namespace kurultai::cron_test {
 namespace {
 
 Cron cron_of(std::string_view text) {
@@ -97,4 +97,4 @@ TEST_CASE("what is no cron expression is named by its field") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::cron_test

@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::edges_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -331,4 +331,4 @@ TEST_CASE("a thousand holders of which each falls out of the sharing by itself a
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::edges_test

@@ -8,7 +8,7 @@
 
 #include "governance/governor.h"
 
-namespace kurultai {
+namespace kurultai::exhaustion_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -242,4 +242,4 @@ TEST_CASE("the time to act is a second until it was measured, and then the longe
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::exhaustion_test

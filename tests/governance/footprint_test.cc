@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <random>
 
-using namespace kurultai;
+namespace kurultai::footprint_test {
 using std::chrono::hours;
 
 namespace {
@@ -184,3 +184,5 @@ TEST_CASE("a file that is none is refused whole") {
     CHECK_FALSE(Footprints::parse(text).has_value());
   }
 }
+
+}  // namespace kurultai::footprint_test

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::governor_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -575,4 +575,4 @@ TEST_CASE("whatever the readings, those chosen are the right ones, enough and no
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::governor_test

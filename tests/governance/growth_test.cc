@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::growth_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -168,4 +168,4 @@ TEST_CASE("a clock that jumps begins anew, and one that stands still does no har
 TEST_CASE("its room is bounded") { CHECK(sizeof(GrowthWatch) < 1024); }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::growth_test

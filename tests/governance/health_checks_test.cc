@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-using namespace kurultai;
+namespace kurultai::health_checks_test {
 using namespace std::chrono_literals;
 
 namespace {
@@ -249,3 +249,5 @@ TEST_CASE("a task's progress tells how its worker is") {
   CHECK(late.since == start + 40s);
   CHECK(late.reason == "no progress for 31s");
 }
+
+}  // namespace kurultai::health_checks_test

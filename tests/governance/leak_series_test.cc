@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kurultai {
+namespace kurultai::leak_series_test {
 namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -76,4 +76,4 @@ TEST_CASE("of two readings any distance may be the usual one") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::leak_series_test

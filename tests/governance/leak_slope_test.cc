@@ -6,7 +6,7 @@
 #include <functional>
 #include <random>
 
-using namespace kurultai;
+namespace kurultai::leak_slope_test {
 
 namespace {
 
@@ -78,3 +78,5 @@ TEST_CASE("fewer than ten points say nothing") {
   series.add(9, 9 * mib);
   CHECK(slope_of(series.points()).per_hour == doctest::Approx(3600 * mib));
 }
+
+}  // namespace kurultai::leak_slope_test

@@ -10,7 +10,7 @@
 #include "governance/leak_envelope.h"
 #include "governance/leak_teeth.h"
 
-namespace kurultai {
+namespace kurultai::leak_verdict_test {
 namespace {
 
 constexpr double mb = 1e6;
@@ -181,4 +181,4 @@ TEST_CASE("a tooth is a gradual rise that was given back") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::leak_verdict_test

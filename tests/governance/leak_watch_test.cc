@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::leak_watch_test {
 using std::chrono::minutes;
 using std::chrono::seconds;
 
@@ -56,3 +56,5 @@ TEST_CASE("a clock that stands still or goes back is borne") {
   for (int i = 0; i < 100; ++i) CHECK_FALSE(watch.note(start, Duration(0), Bytes{i * 1'000'000}, cap));
   CHECK_FALSE(watch.note(start - minutes(5), Duration(0), mebibytes(1), cap));
 }
+
+}  // namespace kurultai::leak_watch_test

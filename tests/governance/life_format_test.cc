@@ -9,7 +9,7 @@
 #include "governance/life_parser.h"
 #include "governance/life_writer.h"
 
-namespace kurultai {
+namespace kurultai::life_format_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -311,4 +311,4 @@ TEST_CASE("what is wrong with a line is named") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::life_format_test

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::machine_room_test {
 
 namespace {
 
@@ -127,3 +127,5 @@ TEST_CASE("where a container is far smaller than the budget its own size is what
   CHECK(at(10, 400) == mebibytes(468));
   CHECK(at(20, 100) == mebibytes(168));
 }
+
+}  // namespace kurultai::machine_room_test

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace kurultai {
+namespace kurultai::memory_growth_test {
 namespace {
 
 TEST_CASE("a cap grows by its factor, in whole mebibytes, up to what fits") {
@@ -48,4 +48,4 @@ TEST_CASE("it has an attempt budget of its own") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::memory_growth_test

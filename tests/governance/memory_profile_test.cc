@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace kurultai {
+namespace kurultai::memory_profile_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -36,4 +36,4 @@ TEST_CASE("however long it takes, a spike is there and room is bounded") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::memory_profile_test

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::placement_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -133,4 +133,4 @@ TEST_CASE("an agent with all the workers it may have waits for them, whatever ro
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::placement_test

@@ -11,7 +11,7 @@
 #include "governance/life_parser.h"
 #include "governance/life_writer.h"
 
-namespace kurultai {
+namespace kurultai::policy_replay_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -495,4 +495,4 @@ TEST_CASE("deeds beyond those that are listed are counted") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::policy_replay_test

@@ -6,7 +6,7 @@
 #include <limits>
 #include <string>
 
-namespace kurultai {
+namespace kurultai::pressure_test {
 namespace {
 
 // "+preempt -kill": what a reading crossed, in order.
@@ -156,4 +156,4 @@ TEST_CASE("the ratio is a number whatever the budget") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::pressure_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-namespace kurultai {
+namespace kurultai::reading_pace_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -57,4 +57,4 @@ TEST_CASE("without a budget memory in use is near the line") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::reading_pace_test

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-namespace kurultai {
+namespace kurultai::receipt_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -171,4 +171,4 @@ TEST_CASE("what is no receipt is refused with the field") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::receipt_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-namespace kurultai {
+namespace kurultai::restart_budget_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -101,4 +101,4 @@ TEST_CASE("a clock that goes back keeps the ends in order") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::restart_budget_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-namespace kurultai {
+namespace kurultai::schedule_test {
 namespace {
 
 using Act = Schedule::Act;
@@ -74,4 +74,4 @@ TEST_CASE("the moments of an even row stay on it, however late somebody looks") 
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::schedule_test

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::suspension_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -65,4 +65,4 @@ TEST_CASE("a gigabyte may take twenty seconds to page out, and nothing takes les
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::suspension_test

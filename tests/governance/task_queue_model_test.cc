@@ -9,7 +9,7 @@
 
 #include "governance/task_queue.h"
 
-namespace kurultai {
+namespace kurultai::task_queue_model_test {
 namespace {
 
 class Model {
@@ -189,4 +189,4 @@ TEST_CASE("a hundred thousand random operations agree with the model") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::task_queue_model_test

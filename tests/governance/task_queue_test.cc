@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::task_queue_test {
 namespace {
 
 using enum Priority;
@@ -258,4 +258,4 @@ TEST_CASE("lower limits leave waiting tasks in place and hold for what comes") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::task_queue_test

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::verdict_test {
 using Kind = Verdict::Kind;
 
 namespace {
@@ -120,3 +120,5 @@ TEST_CASE("without an intent the ending names the reason") {
   }
   CHECK(judge(Intent::none, Ending::completed, {}).kind == Kind::complete);
 }
+
+}  // namespace kurultai::verdict_test

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::victims_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -209,4 +209,4 @@ TEST_CASE("a task that holds nothing is not ended for nothing") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::victims_test

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace kurultai {
+namespace kurultai::wait_estimate_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -239,4 +239,4 @@ TEST_CASE(
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::wait_estimate_test

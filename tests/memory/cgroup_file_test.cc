@@ -6,7 +6,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::cgroup_file_test {
 using namespace kurultai::test;
 
 TEST_CASE("a number file holds a number, max, or an error that names the file") {
@@ -98,3 +98,5 @@ TEST_CASE("a file longer than the buffer is an error, not a part of it") {
   REQUIRE(directory);
   CHECK(directory->read(buffer).error().code == EISDIR);
 }
+
+}  // namespace kurultai::cgroup_file_test

@@ -8,7 +8,7 @@
 #include "supervisor/memory/cgroup_file.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::fake_cgroup1_test {
 using namespace kurultai::test;
 
 namespace {
@@ -443,3 +443,5 @@ TEST_CASE("version 1 that cannot be used says why and the rlimit level takes ove
   CAPTURE(controller->explanation());
   CHECK(controller->explanation().contains(why));
 }
+
+}  // namespace kurultai::fake_cgroup1_test

@@ -8,7 +8,7 @@
 #include "supervisor/memory/group_tree.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::fake_cgroup2_test {
 using namespace kurultai::test;
 
 namespace {
@@ -286,3 +286,5 @@ TEST_CASE("version 2 that cannot be used says why") {
   CAPTURE(controller.error().message);
   CHECK(controller.error().message.contains(why));
 }
+
+}  // namespace kurultai::fake_cgroup2_test

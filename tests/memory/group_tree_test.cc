@@ -7,7 +7,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::group_tree_test {
 using namespace kurultai::test;
 
 namespace {
@@ -88,3 +88,5 @@ TEST_CASE("leaving the leaf is a move to the former group") {
   CHECK(tree.read("p/cgroup.procs") == "42");
   CHECK(leave_leaf(paths_in(tree), tree.at("q"), 42).error().code == ENOENT);
 }
+
+}  // namespace kurultai::group_tree_test

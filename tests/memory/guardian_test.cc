@@ -14,7 +14,7 @@
 #include "supervisor/memory/sweep.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::guardian_test {
 using namespace kurultai::test;
 
 namespace {
@@ -223,3 +223,5 @@ TEST_CASE("a guardian does not take what it must not remove") {
     CHECK(start_guardian({real_options(), bad, -1}).error().message ==
           "guardian: '" + std::string(bad) + "' is not to be removed");
 }
+
+}  // namespace kurultai::guardian_test

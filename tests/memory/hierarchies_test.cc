@@ -4,7 +4,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::hierarchies_test {
 using namespace kurultai::test;
 
 namespace {
@@ -132,3 +132,5 @@ TEST_CASE("hierarchies that cannot be read are an error that names the file") {
             .error()
             .message.starts_with("open " + tree.at("proc/self/cgroup")));
 }
+
+}  // namespace kurultai::hierarchies_test

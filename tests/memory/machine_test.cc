@@ -4,7 +4,7 @@
 #include "supervisor/memory/surroundings.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::machine_test {
 using namespace kurultai::test;
 
 namespace {
@@ -176,3 +176,5 @@ TEST_CASE("a group around that is over its limit, or cannot be read, leaves noth
   CHECK(groups.tightened("").available == gibibytes(8));
   CHECK(Groups(2).tightened("/nowhere").available == gibibytes(8));
 }
+
+}  // namespace kurultai::machine_test

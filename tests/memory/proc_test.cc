@@ -10,7 +10,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::proc_test {
 using namespace kurultai::test;
 
 namespace {
@@ -246,3 +246,5 @@ TEST_CASE("where memory cannot be compared a sleeping parent of the same size gi
   CHECK_FALSE(shares_memory(child, size, {{999999999, 1}, 1, 'S', 1}, size));
   CHECK_FALSE(shares_memory(child, size, {{999999999, 1}, 1, 'D', 1}, other));
 }
+
+}  // namespace kurultai::proc_test

@@ -13,7 +13,7 @@
 #include "supervisor/memory/group_tree.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::real_cgroup_test {
 using namespace kurultai::test;
 
 namespace {
@@ -473,3 +473,5 @@ TEST_CASE("two instances do not meet") {
   CHECK(clear_instance(all_instance_paths(options), {}).has_value());
   CHECK(kill_until_gone(*group));
 }
+
+}  // namespace kurultai::real_cgroup_test

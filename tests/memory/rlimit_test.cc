@@ -11,7 +11,7 @@
 #include "supervisor/memory/sweep.h"
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::rlimit_test {
 using namespace kurultai::test;
 
 namespace {
@@ -348,3 +348,5 @@ TEST_CASE("trees that cannot be read are errors for every question") {
   CHECK_FALSE(controller->reading_job(true)());
   group->signal_all(SIGTERM);
 }
+
+}  // namespace kurultai::rlimit_test

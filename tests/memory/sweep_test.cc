@@ -7,7 +7,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::sweep_test {
 using namespace kurultai::test;
 
 namespace {
@@ -103,3 +103,5 @@ TEST_CASE("a sweep without a view of the processes is an error") {
   const Tree tree;
   CHECK_FALSE(sweep_marked(tree.root(), "x", std::chrono::milliseconds(5)));
 }
+
+}  // namespace kurultai::sweep_test

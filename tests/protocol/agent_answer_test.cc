@@ -6,7 +6,7 @@
 
 #include "protocol/output_order.h"
 
-using namespace kurultai;
+namespace kurultai::agent_answer_test {
 using nlohmann::json;
 using Says = OutputRule::Says;
 
@@ -78,3 +78,5 @@ TEST_CASE("an order for the host comes back as it was sent") {
     CHECK_MESSAGE(!read_output_order(text), text);
   }
 }
+
+}  // namespace kurultai::agent_answer_test

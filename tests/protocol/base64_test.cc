@@ -5,7 +5,7 @@
 #include <random>
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::base64_test {
 
 TEST_CASE("the examples of RFC 4648 hold in both directions") {
   const char* const rows[][2] = {{"", ""},
@@ -40,3 +40,5 @@ TEST_CASE("any bytes of any length come back") {
     CHECK(decode_base64(encode_base64(bytes)).value() == bytes);
   }
 }
+
+}  // namespace kurultai::base64_test

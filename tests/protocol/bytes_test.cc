@@ -5,7 +5,7 @@
 #include <limits>
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::bytes_test {
 
 namespace {
 
@@ -135,3 +135,5 @@ TEST_CASE("sizes add, subtract and compare") {
   CHECK(share_of(mebibytes(100), 0.85) == mebibytes(85));
   CHECK((Bytes{1} - Bytes{2}).count == -1);
 }
+
+}  // namespace kurultai::bytes_test

@@ -10,7 +10,7 @@
 
 #include "protocol/utf8.h"
 
-using namespace kurultai;
+namespace kurultai::codec_test {
 using namespace std::string_literals;
 
 namespace {
@@ -445,3 +445,5 @@ TEST_CASE("values without a JSON form are written as one that has") {
         "{\"type\":\"CHECKPOINT\",\"taskId\":\"1\",\"state\":null}\n");
   CHECK(decoded<Log>(encode(FromAgent(Log{"info", "a\xFFz"}))).message == "a\xEF\xBF\xBDz");
 }
+
+}  // namespace kurultai::codec_test

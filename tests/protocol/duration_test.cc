@@ -4,7 +4,7 @@
 
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::duration_test {
 
 TEST_CASE("durations are read in units, also several in a row") {
   struct Row {
@@ -93,3 +93,5 @@ TEST_CASE("moments are written as RFC 3339 in UTC with milliseconds") {
   CHECK(to_rfc3339(WallTime{seconds{951'782'400}}) == "2000-02-29T00:00:00.000Z");
   CHECK(to_rfc3339(WallTime{milliseconds{-1}}) == "1969-12-31T23:59:59.999Z");
 }
+
+}  // namespace kurultai::duration_test

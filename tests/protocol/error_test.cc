@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-using namespace kurultai;
+namespace kurultai::error_test {
 
 TEST_CASE("a failed call is named with its object, its cause and its errno") {
   const Result<int> result = system_failure("open /proc/1/statm", EACCES);
@@ -17,3 +17,5 @@ TEST_CASE("a failure without a call has no errno") {
   CHECK(result.error().message == "no room");
   CHECK(result.error().code == 0);
 }
+
+}  // namespace kurultai::error_test

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-using namespace kurultai;
+namespace kurultai::json_path_test {
 using nlohmann::json;
 
 namespace {
@@ -71,3 +71,5 @@ TEST_CASE("a path has limits") {
   const json many(JsonPath::most_found + 1, 1);
   CHECK(JsonPath::parse("$[*]")->find(many).size() == JsonPath::most_found);
 }
+
+}  // namespace kurultai::json_path_test

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::json_scanner_test {
 
 namespace {
 
@@ -149,3 +149,5 @@ TEST_CASE("a scanner goes on below the deepest level, and says so") {
   CHECK(deeper.is_complete());
   CHECK(keys == std::vector<std::string>{"a", "b", "c"});
 }
+
+}  // namespace kurultai::json_scanner_test

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::json_text_test {
 using nlohmann::json;
 
 namespace {
@@ -140,3 +140,5 @@ TEST_CASE("a quoted text reads back as itself") {
   CHECK(json_string("a\xFF") == "\"a\xEF\xBF\xBD\"");
   CHECK(json_string(every).find('\n') == std::string::npos);
 }
+
+}  // namespace kurultai::json_text_test

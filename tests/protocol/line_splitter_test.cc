@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-using namespace kurultai;
+namespace kurultai::line_splitter_test {
 
 namespace {
 
@@ -137,3 +137,5 @@ TEST_CASE("a long line that arrived in pieces comes whole") {
   reader.feed("\nshort\n");
   CHECK(reader.lines == Lines{half + half, "short"});
 }
+
+}  // namespace kurultai::line_splitter_test

@@ -4,7 +4,7 @@
 
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::mcp_call_test {
 
 TEST_CASE("a call names a tool, a resource or a prompt") {
   using Kind = McpCall::Kind;
@@ -53,3 +53,5 @@ TEST_CASE(
   CHECK(read_mcp_call(R"({"method":"tools/list","params":[]})").error().message ==
         "'params' must be an object");
 }
+
+}  // namespace kurultai::mcp_call_test

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-using namespace kurultai;
+namespace kurultai::output_rules_test {
 using nlohmann::json;
 using Says = OutputRule::Says;
 
@@ -116,3 +116,5 @@ TEST_CASE("a rule that is none is refused with what is wrong") {
   rule["when"].erase("a0");
   CHECK(read_output_rule(rule));
 }
+
+}  // namespace kurultai::output_rules_test

@@ -11,7 +11,7 @@
 #include "protocol/line_splitter.h"
 #include "protocol/utf8.h"
 
-using namespace kurultai;
+namespace kurultai::round_trip_test {
 
 namespace {
 
@@ -239,3 +239,5 @@ TEST_CASE("a stream of messages decodes the same whatever the sizes of the reads
     CHECK(next == sent.size());
   }
 }
+
+}  // namespace kurultai::round_trip_test

@@ -4,7 +4,7 @@
 
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::utf8_test {
 
 namespace {
 
@@ -71,3 +71,5 @@ TEST_CASE("a prefix of bytes that are no text is cut at the limit") {
   CHECK(utf8_prefix(std::string(100, '\x80'), 50).size() == 50);
   CHECK(utf8_prefix(std::string(10, '\x80'), 2).size() == 2);
 }
+
+}  // namespace kurultai::utf8_test

@@ -4,7 +4,7 @@
 
 #include <string>
 
-using namespace kurultai;
+namespace kurultai::words_test {
 
 TEST_CASE("every priority reads back from its word, its level and its word in capitals") {
   const char* const words[] = {"critical", "high", "normal", "low", "heartbeat"};
@@ -57,3 +57,5 @@ TEST_CASE("the guarantee levels have the words of the contract") {
   CHECK(to_string(Guarantee::cgroup1) == "cgroup1");
   CHECK(to_string(Guarantee::rlimit) == "rlimit");
 }
+
+}  // namespace kurultai::words_test

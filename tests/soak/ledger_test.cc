@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::ledger_test {
 using namespace kurultai::soak;
 using std::chrono::milliseconds;
 
@@ -154,3 +154,5 @@ TEST_CASE("a reservoir keeps the most and the middle of more values than it has 
   CHECK(reservoir.most() == values);
   CHECK(reservoir.percentile(0.5) == doctest::Approx(values / 2.0).epsilon(0.05));
 }
+
+}  // namespace kurultai::ledger_test

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-using namespace kurultai;
+namespace kurultai::outcome_test {
 using namespace kurultai::soak;
 using std::chrono::seconds;
 
@@ -102,3 +102,5 @@ TEST_CASE("the report and the chart can be made of nothing") {
   CHECK(svg.find("good &lt;&amp;&gt;: memory") != std::string::npos);
   CHECK(svg.find("nan") == std::string::npos);
 }
+
+}  // namespace kurultai::outcome_test

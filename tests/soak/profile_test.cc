@@ -4,7 +4,7 @@
 
 #include "tools/soak/agents.h"
 
-using namespace kurultai;
+namespace kurultai::profile_test {
 using namespace kurultai::soak;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
@@ -140,3 +140,5 @@ TEST_CASE("the same seed draws the same tasks") {
     if (!a.kind->leaks) CHECK(a.memory + own_memory(a.kind->runs) <= a.kind->cap);
   }
 }
+
+}  // namespace kurultai::profile_test

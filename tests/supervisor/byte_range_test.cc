@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::byte_range_test {
 
 namespace {
 
@@ -39,3 +39,5 @@ TEST_CASE("what is no single range of bytes gives all of it") {
     CHECK(asked_range(header, 100) == whole);
   }
 }
+
+}  // namespace kurultai::byte_range_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::connection_counts_test {
 
 using Place = ConnectionCounts::Place;
 
@@ -45,3 +45,5 @@ TEST_CASE("all together have the limit, and a reserve that no one of them can fi
   // A limit that was lowered lets nobody in, and throws nobody out.
   CHECK(counts.add("e", {1, 10}) == Place::none);
 }
+
+}  // namespace kurultai::connection_counts_test

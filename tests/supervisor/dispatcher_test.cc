@@ -16,7 +16,7 @@
 #include <fstream>
 #include <future>
 
-using namespace kurultai;
+namespace kurultai::dispatcher_test {
 
 namespace {
 
@@ -562,3 +562,5 @@ TEST_CASE("ten thousand tasks are cancelled while some of them are being preempt
   house.loop.run();
   for (const Task* task : tasks) CHECK(task->state == TaskState::cancelled);
 }
+
+}  // namespace kurultai::dispatcher_test

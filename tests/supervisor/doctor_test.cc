@@ -5,7 +5,7 @@
 
 #include "supervisor/doctor/diagnosis.h"
 
-using namespace kurultai;
+namespace kurultai::doctor_test {
 
 namespace {
 
@@ -154,3 +154,5 @@ TEST_CASE("a report has a line a check, and its advice below") {
   CHECK(json["checks"][0] == nlohmann::json{{"check", "swap"}, {"status", "ok"}, {"finding", "none"}});
   CHECK(json["checks"][1]["advice"] == "close it");
 }
+
+}  // namespace kurultai::doctor_test

@@ -6,7 +6,7 @@
 
 #include "supervisor/task.h"
 
-using namespace kurultai;
+namespace kurultai::event_filter_test {
 
 namespace {
 
@@ -91,3 +91,5 @@ TEST_CASE("all names of events are known") {
     CHECK(known(event.name()));
   }
 }
+
+}  // namespace kurultai::event_filter_test

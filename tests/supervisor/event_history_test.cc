@@ -5,7 +5,7 @@
 #include "supervisor/events.h"
 #include "supervisor/gateway/event_streams.h"
 
-using namespace kurultai;
+namespace kurultai::event_history_test {
 
 namespace {
 
@@ -71,3 +71,5 @@ TEST_CASE("many readers may each be less far behind") {
   CHECK(backlog_limit(32) == mib / 2);
   CHECK(backlog_limit(256) == mib / 8);
 }
+
+}  // namespace kurultai::event_history_test

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-namespace kurultai {
+namespace kurultai::exposition_test {
 namespace {
 
 using prometheus::ClientMetric;
@@ -98,4 +98,4 @@ TEST_CASE("nothing is an exposition too") {
 }
 
 }  // namespace
-}  // namespace kurultai
+}  // namespace kurultai::exposition_test

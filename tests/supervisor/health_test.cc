@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::health_test {
 using std::chrono::seconds;
 
 TEST_CASE("a part is well or in trouble since it became so, whatever the words") {
@@ -27,3 +27,5 @@ TEST_CASE("a part is well or in trouble since it became so, whatever the words")
   CHECK(health.is_well());
   CHECK(health.standings()[0].since == start + seconds(20));
 }
+
+}  // namespace kurultai::health_test

@@ -6,7 +6,7 @@
 
 #include "supervisor/task.h"
 
-using namespace kurultai;
+namespace kurultai::history_test {
 using namespace std::chrono_literals;
 
 namespace {
@@ -101,3 +101,5 @@ TEST_CASE("the newest are kept, and how many are missing") {
   CHECK(history.transitions.at(1).why == "w4");
   CHECK(history.transitions.back() == Transition{TaskState::queued, life.now, 1, "preempt"});
 }
+
+}  // namespace kurultai::history_test

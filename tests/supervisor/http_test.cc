@@ -7,7 +7,7 @@
 
 #include <array>
 
-using namespace kurultai;
+namespace kurultai::http_test {
 
 namespace {
 
@@ -528,3 +528,5 @@ TEST_CASE("the body of a request that may not send one is dropped") {
   CHECK(served.requests[0].body.empty());
   CHECK(served.requests[1].body == "abc");
 }
+
+}  // namespace kurultai::http_test

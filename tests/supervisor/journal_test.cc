@@ -11,7 +11,7 @@
 #include "supervisor/store/sqlite_journal.h"
 #include "supervisor/store/task_rows.h"
 
-using namespace kurultai;
+namespace kurultai::journal_test {
 
 namespace {
 
@@ -268,3 +268,5 @@ PRAGMA user_version = 1;
   }
   CHECK(Database::open(place.file)->number("PRAGMA user_version").value() == 3);
 }
+
+}  // namespace kurultai::journal_test

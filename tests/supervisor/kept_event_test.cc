@@ -6,7 +6,7 @@
 
 #include "supervisor/task.h"
 
-using namespace kurultai;
+namespace kurultai::kept_event_test {
 
 namespace {
 
@@ -78,3 +78,5 @@ TEST_CASE("no event is longer than its size, and 1,024 ordinary ones stay below 
   task.agent = std::string(64, 'a');
   CHECK(KeptEvent(longest).size() <= 512);
 }
+
+}  // namespace kurultai::kept_event_test

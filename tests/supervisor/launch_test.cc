@@ -6,7 +6,7 @@
 
 #include "supervisor/workers/fill_command.h"
 
-using namespace kurultai;
+namespace kurultai::launch_test {
 
 namespace {
 
@@ -188,3 +188,5 @@ TEST_CASE("the built-in agent takes its command from the payload") {
     CHECK_FALSE(fill_command(agent, payload).has_value());
   }
 }
+
+}  // namespace kurultai::launch_test

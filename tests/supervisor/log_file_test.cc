@@ -9,7 +9,7 @@
 
 #include "supervisor/store/task_logs.h"
 
-using namespace kurultai;
+namespace kurultai::log_file_test {
 
 namespace {
 
@@ -104,3 +104,5 @@ TEST_CASE("what waits to be written keeps its newest bytes and counts those it d
     CHECK(everything.ends_with(log.text));
   }
 }
+
+}  // namespace kurultai::log_file_test

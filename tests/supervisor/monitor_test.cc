@@ -7,7 +7,7 @@
 
 #include "tests/memory/support.h"
 
-using namespace kurultai;
+namespace kurultai::monitor_test {
 
 namespace {
 
@@ -142,3 +142,5 @@ TEST_CASE("a reading that fails is said so, is no reading of nothing, and is tri
     watched.monitor.stop();
   }
 }
+
+}  // namespace kurultai::monitor_test

@@ -9,7 +9,7 @@
 
 #include "supervisor/gateway/gateway.h"
 
-using namespace kurultai;
+namespace kurultai::openapi_test {
 using nlohmann::json;
 
 namespace {
@@ -76,3 +76,5 @@ TEST_CASE("every shape in openapi.json is closed, and every reference leads some
     CHECK(document().contains(json::json_pointer(reference.substr(1))));
   }
 }
+
+}  // namespace kurultai::openapi_test

@@ -13,7 +13,7 @@
 
 #include "governance/life_parser.h"
 
-using namespace kurultai;
+namespace kurultai::recorder_test {
 
 namespace {
 
@@ -170,3 +170,5 @@ TEST_CASE("on a disk that is full records are lost and counted, and lines stay w
   CHECK(recording.letters() == "dhz");
   CHECK(recording.lost == 5000);
 }
+
+}  // namespace kurultai::recorder_test

@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
-using namespace kurultai;
+namespace kurultai::remove_tree_test {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
@@ -98,3 +98,5 @@ TEST_CASE("what a directory takes is measured up to so many files, and through n
   CHECK(disk_use(scratch / "tree", 2) > gibibytes(1024));
   CHECK(disk_use(scratch / "nothing", 2) == Bytes{});
 }
+
+}  // namespace kurultai::remove_tree_test

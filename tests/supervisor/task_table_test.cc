@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-using namespace kurultai;
+namespace kurultai::task_table_test {
 using namespace std::chrono_literals;
 
 namespace {
@@ -134,3 +134,5 @@ TEST_CASE("the oldest results in files make room for newer ones, and for payload
   CHECK(dropped.size() == 4);
   CHECK(table.size() == 1);
 }
+
+}  // namespace kurultai::task_table_test

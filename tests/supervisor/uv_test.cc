@@ -18,7 +18,7 @@
 #include "supervisor/uv/process.h"
 #include "supervisor/uv/stream.h"
 
-using namespace kurultai;
+namespace kurultai::uv_test {
 using namespace kurultai::uv;
 
 namespace {
@@ -370,3 +370,5 @@ TEST_CASE("a program that cannot be started is a failure that leaves no descript
   failed();
   CHECK(open_files() == before);
 }
+
+}  // namespace kurultai::uv_test

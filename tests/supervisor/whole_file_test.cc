@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <filesystem>
 
-using namespace kurultai;
+namespace kurultai::whole_file_test {
 
 namespace {
 
@@ -64,3 +64,5 @@ TEST_CASE("a copy is what was copied, over whatever was there") {
   CHECK(copy_file(directory.path + "/none", directory.path + "/to").error().code == ENOENT);
   CHECK(read_whole(directory.path + "/to", bytes.size()).value() == bytes);
 }
+
+}  // namespace kurultai::whole_file_test

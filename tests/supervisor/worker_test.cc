@@ -7,7 +7,7 @@
 
 #include "protocol/codec.h"
 
-using namespace kurultai;
+namespace kurultai::worker_test {
 
 namespace {
 
@@ -243,3 +243,5 @@ TEST_CASE("a program that is not there is a start that failed, told in a later t
   CHECK(life.end->cause == WorkerEnd::Cause::start_failed);
   CHECK(life.end->message.find("/nonexistent") != std::string::npos);
 }
+
+}  // namespace kurultai::worker_test

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-using namespace kurultai;
+namespace kurultai::sandbox_test {
 
 namespace {
 
@@ -53,3 +53,5 @@ TEST_CASE(
   const std::string beside = joined({.cwd = "/state", .hidden = {"/s"}});
   CHECK(at(beside, "--bind /state") < at(beside, "--tmpfs /s "));
 }
+
+}  // namespace kurultai::sandbox_test
