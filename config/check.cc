@@ -94,14 +94,14 @@ class Checker {
   void check_schedule(const std::string& path, const ScheduleConfig& schedule, std::set<std::string>& names) {
     if (schedule.agent.empty()) return refuse({path}, "agent is missing");
     if (!config_.agents.contains(schedule.agent))
-      return refuse({path + ".agent"}, "there is no agent " + kurultai::quoted(schedule.agent));
+      return refuse({path + ".agent"}, "there is no agent " + in_quotes(schedule.agent));
     if ((schedule.every.count() > 0) != schedule.cron.empty())
       return refuse({path}, "one of every and cron says when, as in `every: 30s`");
     if (schedule.every.count() > 0 && schedule.jitter >= schedule.every)
       return refuse({path + ".jitter"}, "must be shorter than every, " + to_string(schedule.every));
     if (!names.insert(schedule.name).second)
-      refuse({path}, "there is a schedule " + kurultai::quoted(schedule.name) +
-                         " already; give one of them a `name`");
+      refuse({path},
+             "there is a schedule " + in_quotes(schedule.name) + " already; give one of them a `name`");
   }
 
   void check_gateway() {

@@ -39,7 +39,7 @@ Result<std::vector<TemplatePiece>> parse_template(std::string_view argument) {
     if (end == std::string_view::npos) return failure("'{' without a '}' behind it; write {{ for a brace");
     const std::string_view name = argument.substr(1, end - 1);
     if (!is_field_name(name)) {
-      return failure(quoted(name) + " between braces is no name of a field; write {{ and }} for braces");
+      return failure(in_quotes(name) + " between braces is no name of a field; write {{ and }} for braces");
     }
     pieces.push_back({true, std::string(name)});
     argument.remove_prefix(end + 1);

@@ -25,7 +25,7 @@ constexpr std::string_view needs_command =
 
 void refuse_key(const YamlNode::Entry& entry, const Refuse& refuse) {
   const std::vector<std::string> names = {"strategy", "command", "interval", "timeout", "failures"};
-  std::string text = "unknown key " + kurultai::quoted(entry.key);
+  std::string text = "unknown key " + in_quotes(entry.key);
   const auto near = near_name(entry.key, names);
   text += near ? ", did you mean '" + *near + "'?"
                : "; known here: strategy, command, interval, timeout, failures";

@@ -34,14 +34,14 @@ bool is_ipv6(std::string_view host) {
 Result<std::optional<ListenAddress>> parse_listen(std::string_view text) {
   if (text == "none") return std::nullopt;
   const std::size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return failure(quoted(text) + " is not HOST:PORT or none");
+  if (colon == std::string_view::npos) return failure(in_quotes(text) + " is not HOST:PORT or none");
   std::string_view host = text.substr(0, colon);
   const auto port = parse_port(text.substr(colon + 1));
-  if (!port) return failure(quoted(text) + " does not end in a port from 0 to 65535");
+  if (!port) return failure(in_quotes(text) + " does not end in a port from 0 to 65535");
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   if (bracketed ? !is_ipv6(host) : !is_host_name(host)) {
-    return failure(quoted(text) + " names no host; write 127.0.0.1:7717, [::1]:7717 or name:7717");
+    return failure(in_quotes(text) + " names no host; write 127.0.0.1:7717, [::1]:7717 or name:7717");
   }
   return ListenAddress{std::string(host), *port};
 }

@@ -49,7 +49,7 @@ std::optional<AgentOutput> OutputSetting::read(const YamlNode& node, const Refus
   if (is_map) {
     for (const YamlNode::Entry& entry : node.entries) {
       if (entry.key == "format" || entry.key == "rules") continue;
-      refuse(entry.at, "unknown key " + kurultai::quoted(entry.key) + "; known here: format, rules");
+      refuse(entry.at, "unknown key " + in_quotes(entry.key) + "; known here: format, rules");
       return std::nullopt;
     }
   }

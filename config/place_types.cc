@@ -5,7 +5,7 @@ namespace kurultai {
 namespace {
 
 constexpr Size tmp_size{kibibytes(64), gibibytes(1 << 20)};
-constexpr std::string_view hidden = "(hidden)";
+constexpr std::string_view hidden_value = "(hidden)";
 
 const Choice<SandboxKind>& kinds() {
   static const Choice<SandboxKind> all{
@@ -15,7 +15,7 @@ const Choice<SandboxKind>& kinds() {
 
 /// One that a map of settings does not have.
 void refuse_key(const YamlNode::Entry& entry, std::string_view known, const Refuse& refuse) {
-  refuse(entry.at, "unknown key " + kurultai::quoted(entry.key) + "; known here: " + std::string(known));
+  refuse(entry.at, "unknown key " + in_quotes(entry.key) + "; known here: " + std::string(known));
 }
 
 std::optional<EnvValue> read_secret(const YamlNode& node, const Refuse& refuse) {
@@ -83,7 +83,7 @@ Json Variables::schema() {
 
 void hide_values(Json& variables) {
   for (auto& [name, value] : variables.items()) {
-    if (!value.is_object()) value = hidden;
+    if (!value.is_object()) value = hidden_value;
   }
 }
 

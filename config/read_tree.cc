@@ -81,7 +81,7 @@ class SectionReader {
   void refuse_key(const YamlNode::Entry& entry, const std::string& section, std::vector<std::string> names) {
     if (section.empty() && prefix_.empty()) names.insert(names.end(), {"agents", "schedules"});
     findings_.refuse({file_, entry.at},
-                     "unknown key " + quoted(entry.key) + meant_or_known(entry.key, names));
+                     "unknown key " + in_quotes(entry.key) + meant_or_known(entry.key, names));
   }
 
   const std::vector<Setting<Root>>& table_;
@@ -97,7 +97,7 @@ void read_agent(const YamlNode::Entry& entry, const std::string& file, Config& c
   findings.given("agents." + entry.key, {file, entry.at});
   AgentConfig agent;
   agent.name = entry.key;
-  const std::string shown = wrong.empty() ? entry.key : quoted(entry.key);
+  const std::string shown = wrong.empty() ? entry.key : in_quotes(entry.key);
   SectionReader<AgentConfig> reader(agent_settings(), "agents." + shown + ".", file, agent, findings);
   reader.read(entry.value, "", [](const YamlNode::Entry&) { return false; });
   if (wrong.empty()) config.agents.emplace(entry.key, std::move(agent));

@@ -45,7 +45,7 @@ std::optional<Number> read_number(const YamlNode& node, std::string_view expecte
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
   const bool whole = end == text->data() + text->size();
   if (node.plain && whole && error == std::errc()) return number;
-  const std::string found = quoted(*text) + (node.plain ? "" : " in quotes");
+  const std::string found = in_quotes(*text) + (node.plain ? "" : " in quotes");
   const bool too_large = whole && error == std::errc::result_out_of_range;
   refuse(node.at, too_large ? found + " is out of range" : expected_but(expected, found));
   return std::nullopt;
@@ -212,7 +212,7 @@ std::optional<bool> Flag::read(const YamlNode& node, const Refuse& refuse) {
   if (!text) return std::nullopt;
   if (node.plain && *text == "true") return true;
   if (node.plain && *text == "false") return false;
-  refuse(node.at, expected_but("true or false", quoted(*text) + (node.plain ? "" : " in quotes")));
+  refuse(node.at, expected_but("true or false", in_quotes(*text) + (node.plain ? "" : " in quotes")));
   return std::nullopt;
 }
 
@@ -231,7 +231,7 @@ std::optional<std::size_t> read_choice(const YamlNode& node, const std::vector<s
   if (!text) return std::nullopt;
   const auto found = std::find(words.begin(), words.end(), *text);
   if (found != words.end()) return found - words.begin();
-  refuse(node.at, expected_but(words_of(words), quoted(*text)));
+  refuse(node.at, expected_but(words_of(words), in_quotes(*text)));
   return std::nullopt;
 }
 
@@ -314,7 +314,7 @@ std::optional<std::string> any_text(std::string_view text) {
 std::optional<std::string> variable_name(std::string_view text) {
   const bool starts_right = !text.empty() && std::isdigit(static_cast<unsigned char>(text[0])) == 0;
   if (starts_right && text.size() <= 255 && is_one_of(text, "_")) return std::nullopt;
-  return quoted(text) + " is no name of an environment variable";
+  return in_quotes(text) + " is no name of an environment variable";
 }
 
 std::optional<std::string> variable_name_or_all(std::string_view text) {
@@ -325,19 +325,21 @@ std::optional<std::string> variable_name_or_all(std::string_view text) {
 std::optional<std::string> account(std::string_view text) {
   const bool option = !text.empty() && text[0] == '-';
   if (!option && text.size() <= 64 && is_one_of(text, "_.-$")) return std::nullopt;
-  return quoted(text) + " is no user's name or number, nor auto";
+  return in_quotes(text) + " is no user's name or number, nor auto";
 }
 
 std::optional<std::string> home_directory(std::string_view text) {
   if (text.empty() || text == private_home) return std::nullopt;
-  if (text[0] != '/') return quoted(text) + " is neither private nor a path that starts with /";
+  if (text[0] != '/') return in_quotes(text) + " is neither private nor a path that starts with /";
   return any_text(text);
 }
 
 std::optional<std::string> cgroup_parent(std::string_view text) {
   if (text == "self") return std::nullopt;
-  if (text.empty() || text[0] != '/') return quoted(text) + " is neither self nor a path that starts with /";
-  if ((std::string(text) + "/").find("/../") != std::string::npos) return quoted(text) + " must not hold ..";
+  if (text.empty() || text[0] != '/')
+    return in_quotes(text) + " is neither self nor a path that starts with /";
+  if ((std::string(text) + "/").find("/../") != std::string::npos)
+    return in_quotes(text) + " must not hold ..";
   return any_text(text);
 }
 

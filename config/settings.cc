@@ -366,7 +366,7 @@ std::vector<Setting<AgentConfig>> make_agent_settings() {
 std::optional<std::string> schedule_name(std::string_view name) {
   const std::string wrong = name.empty() ? "" : wrong_agent_name(name);
   return wrong.empty() ? std::nullopt
-                       : std::optional(quoted(name) + " is no name: 1 to 64 letters, digits, _, . and -");
+                       : std::optional(in_quotes(name) + " is no name: 1 to 64 letters, digits, _, . and -");
 }
 
 template <typename Type, typename Access>
@@ -401,7 +401,7 @@ std::vector<Setting<ScheduleConfig>> make_schedule_settings() {
   return table;
 }
 
-bool is_plain(unsigned char c) { return std::isalnum(c) != 0; }
+bool is_plain_in_names(unsigned char c) { return std::isalnum(c) != 0; }
 
 }  // namespace
 
@@ -424,15 +424,15 @@ std::string wrong_agent_name(std::string_view name) {
   if (name == reserved_agent) return "the name exec is reserved for commands that clients name";
   const bool good = !name.empty() && name.size() <= 64 && name != "." && name != ".." &&
                     std::all_of(name.begin(), name.end(), [](unsigned char c) {
-                      return is_plain(c) || c == '_' || c == '.' || c == '-';
+                      return is_plain_in_names(c) || c == '_' || c == '.' || c == '-';
                     });
   if (good) return {};
-  return quoted(name) + " is no name for an agent: 1 to 64 letters, digits, _, . and -";
+  return in_quotes(name) + " is no name for an agent: 1 to 64 letters, digits, _, . and -";
 }
 
 std::string variable_of(std::string_view path) {
   std::string name = "KURULTAI_";
-  for (const unsigned char c : path) name += is_plain(c) ? static_cast<char>(std::toupper(c)) : '_';
+  for (const unsigned char c : path) name += is_plain_in_names(c) ? static_cast<char>(std::toupper(c)) : '_';
   return name;
 }
 

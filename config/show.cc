@@ -40,7 +40,7 @@ Json::json_pointer pointer_of(std::string path) {
   return Json::json_pointer("/" + path);
 }
 
-Json to_json(const Config& config, Values values) {
+Json shown_json(const Config& config, Values values) {
   Json shown = Json::object();
   for (const auto& setting : config_settings()) shown[pointer_of(setting.path)] = setting.print(config);
   shown["agents"] = Json::object();
@@ -51,7 +51,7 @@ Json to_json(const Config& config, Values values) {
 }
 
 /// Bytes that are not UTF-8 cannot come from a file; a Config made by a program may hold them.
-std::string to_text(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string text_of(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 bool all_of(std::string_view text, std::string_view more) {
   return std::all_of(text.begin(), text.end(), [more](unsigned char c) {
@@ -87,7 +87,7 @@ bool needs_no_quotes(std::string_view text) {
 std::string scalar_to_yaml(const Json& value) {
   if (value.is_string() && needs_no_quotes(value.get_ref<const std::string&>()))
     return value.get<std::string>();
-  return to_text(value);
+  return text_of(value);
 }
 
 void list_to_yaml(const Json& list, std::string& out) {
@@ -125,8 +125,8 @@ ConfigChange compare(const Config& before, const Config& after) {
     if (setting.print(before) == setting.print(after)) continue;
     (setting.applies == Applies::live ? change.live : change.needs_restart).push_back(setting.path);
   }
-  const Json old_agents = to_json(before, Values::told)["agents"],
-             new_agents = to_json(after, Values::told)["agents"];
+  const Json old_agents = shown_json(before, Values::told)["agents"],
+             new_agents = shown_json(after, Values::told)["agents"];
   std::set<std::string> names;
   for (const auto& agent : before.agents) names.insert(agent.first);
   for (const auto& agent : after.agents) names.insert(agent.first);
@@ -153,14 +153,14 @@ std::string changed_settings(const AgentConfig& agent) {
       shown[setting.path] = setting.print(agent);
   }
   if (shown.contains("env")) hide_values(shown["env"]);
-  return to_text(shown);
+  return text_of(shown);
 }
 
-std::string config_to_json(const Config& config) { return to_text(to_json(config, Values::hidden)); }
+std::string config_to_json(const Config& config) { return text_of(shown_json(config, Values::hidden)); }
 
 std::string config_to_yaml(const Config& config) {
   std::string text;
-  map_to_yaml(to_json(config, Values::hidden), "", text);
+  map_to_yaml(shown_json(config, Values::hidden), "", text);
   return text;
 }
 

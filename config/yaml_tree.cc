@@ -110,7 +110,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   static void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
     if (tag.empty() || tag == "?" || tag == "!") return;
-    throw Stop{{position_of(mark), "the tag " + quoted(tag) + " is not supported"}};
+    throw Stop{{position_of(mark), "the tag " + in_quotes(tag) + " is not supported"}};
   }
 
   [[noreturn]] static void too_deep(const YAML::Mark& mark) {
@@ -183,7 +183,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (is_new) {
       frame.node.entries.push_back({std::move(frame.key), frame.key_at, std::move(value)});
     } else {
-      complaints_.push_back({frame.key_at, "the key " + quoted(first->first) +
+      complaints_.push_back({frame.key_at, "the key " + in_quotes(first->first) +
                                                " is given twice, first in line " +
                                                std::to_string(first->second.line)});
     }
@@ -272,7 +272,7 @@ std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<YamlMistak
   return std::nullopt;
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 60;
   std::string shown = to_utf8(utf8_prefix(text, longest));
   std::replace_if(shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');

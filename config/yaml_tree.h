@@ -51,6 +51,6 @@ inline constexpr std::size_t max_yaml_depth = 32;
 std::optional<YamlNode> parse_yaml(std::string_view text, std::vector<YamlMistake>& complaints);
 
 /// `text` for a message: in single quotes, cut when long, control characters replaced.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace kurultai

@@ -9,6 +9,9 @@
 
 namespace kurultai {
 
+/// Rates are told by the hour, times are in seconds.
+inline constexpr double seconds_per_hour = 3600;
+
 /// One reading, or several that follow each other. Bytes are doubles: they are only compared and averaged.
 struct LeakPoint {
   double first = 0;  // seconds

@@ -8,7 +8,6 @@ namespace kurultai {
 namespace {
 
 constexpr std::size_t fewest_points = 10;
-constexpr double hour = 3600;
 constexpr double normal_95 = 1.959964;
 
 double time_of(const LeakPoint& point) { return (point.first + point.last) / 2; }
@@ -67,9 +66,9 @@ LeakSlope slope_of(std::span<const LeakPoint> points) {
   const double reach = normal_95 * std::sqrt(variance);
   const auto pairs = static_cast<double>(slopes.size());
   const auto at = [&](double rank) {
-    return slopes[static_cast<std::size_t>(std::clamp(rank, 0.0, pairs - 1))] * hour;
+    return slopes[static_cast<std::size_t>(std::clamp(rank, 0.0, pairs - 1))] * seconds_per_hour;
   };
-  return {.per_hour = median * hour,
+  return {.per_hour = median * seconds_per_hour,
           .low = at(std::floor((pairs - reach) / 2)),
           .high = at(std::ceil((pairs + reach) / 2)),
           .seconds = points.back().last - points.front().first};

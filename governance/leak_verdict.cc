@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t fewest_readings = 12;
 constexpr double fewest_seconds = 5;
-constexpr double hour = 3600;
 // Readings are in pages of 4 KiB, and a dozen that come and go are no growth.
 constexpr double least_rise = 64.0 * 1024;
 // The parts of the time by which growth is judged: a ramp may have begun late, and what comes in stairs takes
@@ -44,7 +43,7 @@ struct Finding {
 double unit(double value) { return std::clamp(value, 0.0, 1.0); }
 
 std::optional<Finding> steady(const Tail& tail, const LeakRules& rules) {
-  const double per_hour = tail.rise / tail.seconds * hour;
+  const double per_hour = tail.rise / tail.seconds * seconds_per_hour;
   if (tail.rise >= least_rise && per_hour >= rules.warning_per_hour) return std::nullopt;
   return Finding{LeakShape::steady, unit(1 - per_hour / rules.warning_per_hour)};
 }
@@ -57,7 +56,7 @@ std::optional<Finding> stepped(const Tail& tail, const LeakRules& rules) {
     const double grown = tail.envelope.kept(begin + length) - tail.envelope.kept(begin);
     if (grown >= rules.spread * tail.rise / quarters) ++growing;
   }
-  const bool is_slow = tail.slope * hour < rules.warning_per_hour;
+  const bool is_slow = tail.slope * seconds_per_hour < rules.warning_per_hour;
   if (growing >= fewest_growing && !is_slow) return std::nullopt;
   return Finding{LeakShape::stepped, unit(1 - static_cast<double>(growing) / quarters)};
 }
@@ -107,7 +106,7 @@ std::optional<Finding> oscillating(const Tail& tail, const LeakRules& rules) {
 
 /// How far a rise is from the border rate, from a single step, and from the noise it stands in.
 double growing_margin(const Tail& tail, const LeakRules& rules) {
-  const double rate = 1 - rules.warning_per_hour / (tail.slope * hour);
+  const double rate = 1 - rules.warning_per_hour / (tail.slope * seconds_per_hour);
   double farthest = 0;  // from the straight line
   double teeth = 0;
   for (std::size_t i = 0; i < tail.envelope.points().size(); ++i) {
@@ -159,14 +158,14 @@ LeakVerdict judge_leak(const LeakSeries& series, const LeakRules& rules) {
     if (share == tails.front() || is_growing) {
       verdict.shape = finding.shape;
       verdict.confidence = (1 + finding.margin) / 2;
-      verdict.growth_per_hour = tail.slope * hour;
+      verdict.growth_per_hour = tail.slope * seconds_per_hour;
     }
     if (is_growing) break;
   }
   verdict.level = level_of(verdict, rules);
   if (verdict.level != LeakLevel::none && rules.cap.count > 0) {
     const double room = std::max(static_cast<double>(rules.cap.count) - series.latest(), 0.0);
-    verdict.seconds_to_cap = room / verdict.growth_per_hour * hour;
+    verdict.seconds_to_cap = room / verdict.growth_per_hour * seconds_per_hour;
   }
   return verdict;
 }

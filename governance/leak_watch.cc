@@ -10,8 +10,7 @@ double seconds_of(TimePoint::duration time) { return std::chrono::duration<doubl
 
 /// Whether this step alone is steeper than what is a leak when it goes on.
 bool is_steep(Bytes rise, double seconds, const LeakRules& rules) {
-  constexpr double hour = 3600;
-  return static_cast<double>(rise.count) / seconds * hour >= rules.warning_per_hour;
+  return static_cast<double>(rise.count) / seconds * seconds_per_hour >= rules.warning_per_hour;
 }
 
 }  // namespace

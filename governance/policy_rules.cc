@@ -48,7 +48,7 @@ QueueLimits parse_limits(const json& object) {
   return limits;
 }
 
-PolicyRules parse_whole(const json& object) {
+PolicyRules parse_rules_whole(const json& object) {
   PolicyRules rules;
   rules.budget = {object.at("budgetBytes").get<std::int64_t>()};
   if (rules.budget <= Bytes{} || rules.budget > most_budget)
@@ -98,7 +98,7 @@ json to_json(const PolicyRules& rules) {
 
 Result<PolicyRules> parse_policy_rules(const json& object) {
   try {
-    return parse_whole(object);
+    return parse_rules_whole(object);
   } catch (const std::exception& error) {  // of the JSON library: a field is missing or of another type
     return failure(std::string("rules: ") + error.what());
   }

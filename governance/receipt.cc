@@ -148,7 +148,7 @@ Candidate parse_candidate(const json& object) {
   return task;
 }
 
-Receipt parse_whole(const json& object) {
+Receipt parse_receipt_whole(const json& object) {
   Receipt receipt;
   receipt.id = object.at("id").get<std::string>();
   receipt.kill = object.at("action").get<std::string>() == "kill";
@@ -244,7 +244,7 @@ json to_json(const Receipt& receipt) {
 
 Result<Receipt> parse_receipt(const json& object) {
   try {
-    return parse_whole(object);
+    return parse_receipt_whole(object);
   } catch (const std::exception& error) {  // of the JSON library: a field is missing or of another type
     return failure(std::string("receipt: ") + error.what());
   }

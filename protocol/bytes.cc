@@ -72,7 +72,7 @@ std::uint64_t tenths_of(std::uint64_t count, int power) {
   return count / unit * 10 + (count % unit * 10 + unit / 2) / unit;
 }
 
-std::string to_text(std::uint64_t count) {
+std::string digits_of(std::uint64_t count) {
   int power = 0;
   while (power < 6 && count >= static_cast<std::uint64_t>(binary(power + 1))) ++power;
   const auto unit = static_cast<std::uint64_t>(binary(power));
@@ -106,7 +106,7 @@ Result<Bytes> parse_bytes(std::string_view text) {
 std::string to_string(Bytes bytes) {
   // Negated as unsigned: the lowest value has no positive twin.
   const auto count = static_cast<std::uint64_t>(bytes.count);
-  return bytes.count < 0 ? '-' + to_text(0 - count) : to_text(count);
+  return bytes.count < 0 ? '-' + digits_of(0 - count) : digits_of(count);
 }
 
 }  // namespace kurultai

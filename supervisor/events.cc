@@ -35,7 +35,7 @@ bool tells_more(const TaskEvent& body) {
          (is_final(body.task.state) && body.task.error);
 }
 
-TaskEventFacts facts_of(const Event& event, const TaskEvent& body) {
+TaskEventFacts facts_told_by(const Event& event, const TaskEvent& body) {
   const Task& task = body.task;
   return {event.id,
           event.time,
@@ -70,7 +70,7 @@ LineWriter fields_of(const TaskEventFacts& facts) {
 
 std::string text_of(const Event& event, const TaskEvent& body) {
   const Task& task = body.task;
-  LineWriter out = fields_of(facts_of(event, body));
+  LineWriter out = fields_of(facts_told_by(event, body));
   if (body.kind == TaskEvent::Kind::progress) {
     out.real("percent", task.progress.value_or(0));
     if (!task.message.empty()) out.text("message", task.message);
@@ -267,7 +267,7 @@ std::string to_json(const TaskEventFacts& facts) { return fields_of(facts).objec
 std::optional<TaskEventFacts> facts_of(const Event& event) {
   const auto* about = std::get_if<TaskEvent>(&event.body);
   if (about == nullptr || tells_more(*about)) return std::nullopt;
-  return facts_of(event, *about);
+  return facts_told_by(event, *about);
 }
 
 std::string to_json(const DrainStatistics& statistics) { return to_text(fields_of(statistics)); }

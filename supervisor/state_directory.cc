@@ -71,7 +71,7 @@ Result<int> take_lock(const std::string& file) {
   return fd;
 }
 
-Result<void> make_directory(const std::string& path, mode_t mode = 0700) {
+Result<void> make_private_directory(const std::string& path, mode_t mode = 0700) {
   std::error_code error;
   fs::create_directories(path, error);
   if (error) {
@@ -101,7 +101,7 @@ Result<void> refuse_foreign(const std::string& path) {
 Result<StateDirectory> open_state_directory(const std::string& path) {
   StateDirectory state{path, "", path + "/spool", path + "/payloads", path + "/logs", path + "/journal.db"};
   if (auto own = refuse_foreign(path); !own) return std::unexpected(own.error());
-  if (auto made = make_directory(path); !made) return std::unexpected(made.error());
+  if (auto made = make_private_directory(path); !made) return std::unexpected(made.error());
   const auto lock = take_lock(path + "/lock");
   if (!lock) return std::unexpected(lock.error());
   state.lock_fd = *lock;
@@ -114,10 +114,10 @@ Result<StateDirectory> open_state_directory(const std::string& path) {
       return std::unexpected(written.error());
   }
   state.instance = *instance;
-  if (auto made = make_directory(state.spool); !made) return std::unexpected(made.error());
-  if (auto made = make_directory(state.logs); !made) return std::unexpected(made.error());
+  if (auto made = make_private_directory(state.spool); !made) return std::unexpected(made.error());
+  if (auto made = make_private_directory(state.logs); !made) return std::unexpected(made.error());
   // Names in it can be used, by whoever was let in, and not listed.
-  if (auto made = make_directory(state.payloads, 0711); !made) return std::unexpected(made.error());
+  if (auto made = make_private_directory(state.payloads, 0711); !made) return std::unexpected(made.error());
   return state;
 }
 

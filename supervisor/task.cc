@@ -90,7 +90,7 @@ LineWriter fields_of(const Task& task) {
   return out;
 }
 
-JsonText to_json(const Transition& one) {
+JsonText transition_json(const Transition& one) {
   LineWriter out;
   out.text("state", to_string(one.state)).text("time", to_rfc3339(one.at)).whole("attempt", one.attempt);
   if (!one.why.empty()) out.text(one.state == TaskState::running ? "workerId" : "reason", one.why);
@@ -104,7 +104,7 @@ JsonText to_json(const Task& task) { return fields_of(task).object(); }
 JsonText to_json_with_history(const Task& task) {
   const TaskHistory history = history_of(task);
   std::string all;
-  for (const Transition& one : history.transitions) all += (all.empty() ? "[" : ",") + to_json(one);
+  for (const Transition& one : history.transitions) all += (all.empty() ? "[" : ",") + transition_json(one);
   LineWriter out = fields_of(task);
   out.raw("history", all + "]").whole("historyDropped", history.dropped);
   return out.object();

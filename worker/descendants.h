@@ -13,6 +13,9 @@ namespace kurultai {
 /// Exact by pidfd: a number that was given to a stranger meanwhile is not signalled.
 void signal_descendants(int signal);
 
+/// For `sweep`: what a process needs to die whose kernel is busy giving its memory back.
+inline constexpr Duration kill_patience{5000};
+
 /// Kills and reaps until there is no child left. Returns how many it killed, nothing when some were still
 /// there after `patience`. Blocks; SIGCHLD must be blocked.
 std::optional<int> sweep(Duration patience);

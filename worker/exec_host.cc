@@ -29,7 +29,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr Duration kill_patience{5000};
 // Between a command's exit and the sweep: `cmd > >(tee log)` and the like end by themselves, with their
 // output.
 constexpr Duration settle_time{50};

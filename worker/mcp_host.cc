@@ -35,7 +35,6 @@ namespace {
 using nlohmann::json;
 using std::chrono::steady_clock;
 
-constexpr Duration kill_patience{5000};
 constexpr Duration end_of_input_grace{3000};  // the supervisor closed its side without a word
 constexpr Duration terminated_grace{700};     // of the second between its SIGTERM and its SIGKILL
 // A server that asks more than it reads the answers of gets no more of them.

@@ -9,7 +9,7 @@ namespace kurultai {
 namespace {
 
 /// A number too large to be held is as good as the largest.
-std::optional<std::int64_t> read_number(std::string_view text) {
+std::optional<std::int64_t> read_position(std::string_view text) {
   const bool digits = !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
   if (!digits) return {};
   std::int64_t number = 0;
@@ -27,8 +27,8 @@ AskedRange asked_range(std::string_view header, std::int64_t size) {
   if (dash == std::string_view::npos) return {};
   const std::string_view from = header.substr(0, dash);
   const std::string_view to = header.substr(dash + 1);
-  const auto first = read_number(from);
-  const auto last = read_number(to);
+  const auto first = read_position(from);
+  const auto last = read_position(to);
   if ((!first && !from.empty()) || (!last && !to.empty())) return {};
   if (!first && !last) return {};
   if (first && last && *last < *first) return {};

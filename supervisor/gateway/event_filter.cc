@@ -21,7 +21,7 @@ Result<std::vector<std::string>> parse_event_types(std::string_view text) {
     const std::string type(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (std::ranges::find(known, type) == known.end())
-      return failure("types: there is no event " + quoted(type) + meant_or_known(type, known));
+      return failure("types: there is no event " + in_quotes(type) + meant_or_known(type, known));
     if (std::ranges::find(types, type) == types.end()) types.push_back(type);
   }
   return types;

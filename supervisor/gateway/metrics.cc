@@ -41,7 +41,7 @@ const Histogram::BucketBoundaries reaction_buckets = {0.001, 0.005, 0.01, 0.025,
                                                       0.25,  0.5,   1,    2.5,   5,    15};
 
 // Those that a task can fail with in this version.
-constexpr std::array failures = {
+constexpr std::array fail_reasons = {
     FailReason::agent_error,  FailReason::exit_code,         FailReason::signal,
     FailReason::memory_cap,   FailReason::memory_budget,     FailReason::timeout,
     FailReason::stalled,      FailReason::protocol_error,    FailReason::worker_lost,
@@ -332,7 +332,7 @@ void Metrics::meet(const std::string& agent) {
   f.ends_of(agent, TaskState::completed, "");
   f.ends_of(agent, TaskState::cancelled, to_string(FailReason::cancelled));
   f.ends_of(agent, TaskState::evicted, to_string(FailReason::evicted));
-  for (const FailReason reason : failures) f.ends_of(agent, TaskState::failed, to_string(reason));
+  for (const FailReason reason : fail_reasons) f.ends_of(agent, TaskState::failed, to_string(reason));
 }
 
 void Metrics::note_worker_cpu(std::chrono::microseconds used) {

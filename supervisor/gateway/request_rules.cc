@@ -35,8 +35,8 @@ class CharSet {
   std::array<bool, 256> has_{};
 };
 
-constexpr CharSet is_plain("-._~!$&'()*+,;=");     // RFC 3986: unreserved and sub-delims
-constexpr CharSet is_in_token("!#$%&'*+-.^_`|~");  // RFC 9110, 5.6.2
+constexpr CharSet plain_characters("-._~!$&'()*+,;=");  // RFC 3986: unreserved and sub-delims
+constexpr CharSet is_in_token("!#$%&'*+-.^_`|~");       // RFC 9110, 5.6.2
 constexpr CharSet is_in_target("-._~!$&'()*+,;=:@/?%");
 
 std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space) {
@@ -192,7 +192,7 @@ bool is_authority(std::string_view text) {
   } else {
     port = text.substr(std::min(text.find(':'), text.size()));
     text.remove_suffix(port.size());
-    if (!std::ranges::all_of(text, is_plain)) return false;
+    if (!std::ranges::all_of(text, plain_characters)) return false;
   }
   if (text.empty()) return false;
   return port.empty() || (port.starts_with(':') && port.size() <= 6 && all_digits(port.substr(1)));

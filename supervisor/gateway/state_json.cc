@@ -9,7 +9,7 @@ using nlohmann::json;
 
 namespace {
 
-std::string_view name_of(Worker::State state, bool busy) {
+std::string_view word_of_state(Worker::State state, bool busy) {
   switch (state) {
     case Worker::State::starting:
       return "starting";
@@ -44,7 +44,7 @@ json worker_json(const Worker& worker, const WorkerHealth& health, TimePoint now
   return {{"workerId", worker.id()},
           {"agent", worker.agent().name},
           {"pid", worker.pid()},
-          {"state", name_of(worker.state(), !worker.tasks().empty())},
+          {"state", word_of_state(worker.state(), !worker.tasks().empty())},
           {"tasks", worker.tasks()},
           {"tasksDone", worker.tasks_done()},
           {"startedAt", to_rfc3339(wall_now - age)},

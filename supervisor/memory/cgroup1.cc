@@ -116,7 +116,7 @@ class Limit1 {
   std::int64_t present_;
 };
 
-Result<void> write_limit(const std::string& directory, Bytes limit) {
+Result<void> write_limit1(const std::string& directory, Bytes limit) {
   if (auto good = must_be_positive(directory, limit); !good) return good;
   auto file = Limit1::open(directory);
   return file ? file->set(limit) : std::unexpected(file.error());
@@ -234,7 +234,7 @@ class Controller1 : public CgroupController {
                          std::move(explanation)) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup1; }
-  Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
+  Result<void> set_workers_limit(Bytes limit) override { return write_limit1(memory_paths().workers, limit); }
   bool has_edges() const override { return true; }
   /// Version 1 cannot be told how much.
   std::function<void()> reclaim_job(Bytes) const override {
@@ -327,18 +327,18 @@ Result<InstancePaths> settle_pids(const std::vector<Hierarchy>& hierarchies,
   return std::unexpected(made.error());
 }
 
-struct Seated {
+struct Seated1 {
   SupervisorSeat seat;
   std::shared_ptr<Charge> total;
 };
 
-Result<Seated> settle(const InstancePaths& paths, const std::string& former) {
+Result<Seated1> settle(const InstancePaths& paths, const std::string& former) {
   if (auto made = make_memory_groups(paths); !made) return std::unexpected(made.error());
   auto total = Charge1::open(paths.workers);
   if (!total) return std::unexpected(total.error());
   auto seat = SupervisorSeat::take(paths, former, {});
   if (!seat) return std::unexpected(seat.error());
-  return Seated{std::move(*seat), std::move(*total)};
+  return Seated1{std::move(*seat), std::move(*total)};
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ class Charge2 : public Charge {
   Optional swap_, peak_;
 };
 
-Result<void> write_limit(const std::string& directory, Bytes limit) {
+Result<void> write_limit2(const std::string& directory, Bytes limit) {
   if (limit.count <= 0) return failure("limit of " + directory + ": must be positive");
   return write_file(directory + "/memory.max", std::to_string(limit.count));
 }
@@ -134,7 +134,7 @@ class Group2 : public CgroupGroup {
 
   Result<void> set_limit(Bytes memory) override {
     limit_ = memory;
-    return write_limit(memory_directory(), memory);
+    return write_limit2(memory_directory(), memory);
   }
 
   Result<Bytes> charge() const override { return charge_->current(); }
@@ -211,7 +211,7 @@ class Controller2 : public CgroupController {
         limits_processes_(limits_processes) {}
 
   Guarantee guarantee() const override { return Guarantee::cgroup2; }
-  Result<void> set_workers_limit(Bytes limit) override { return write_limit(memory_paths().workers, limit); }
+  Result<void> set_workers_limit(Bytes limit) override { return write_limit2(memory_paths().workers, limit); }
   Result<int> watch(const std::vector<Bytes>&) override { return -1; }
   bool has_edges() const override { return true; }
   /// Edges only slow down; at the limit of all workers the kernel would kill by its own order.
@@ -260,7 +260,7 @@ class Controller2 : public CgroupController {
                                                const std::vector<std::string>& directories,
                                                GroupLimits limits) {
     const std::string& directory = directories.front();
-    if (auto written = write_limit(directory, limits.memory); !written)
+    if (auto written = write_limit2(directory, limits.memory); !written)
       return std::unexpected(written.error());
     // Swap that may be used is memory beyond the cap; the whole tree dies of it, not one process at random.
     for (const auto& [file, value] :
@@ -322,14 +322,14 @@ Result<void> enable_down(const InstancePaths& paths, std::string_view controller
   return {};
 }
 
-struct Seated {
+struct Seated2 {
   SupervisorSeat seat;
   std::shared_ptr<Charge> total;
   Result<void> pids;
 };
 
-Result<Seated> settle(const Hierarchy& hierarchy, const InstancePaths& paths,
-                      const ControllerOptions& options) {
+Result<Seated2> settle(const Hierarchy& hierarchy, const InstancePaths& paths,
+                       const ControllerOptions& options) {
   for (const std::string* directory : {&paths.top, &paths.supervisor, &paths.workers})
     if (auto made = make_directory(*directory); !made) return std::unexpected(made.error());
   const std::string former = hierarchy.directory + hierarchy.own.value_or("");
@@ -344,7 +344,7 @@ Result<Seated> settle(const Hierarchy& hierarchy, const InstancePaths& paths,
     return std::unexpected(written.error());  // may we write limits?
   auto total = Charge2::open(paths.workers);
   if (!total) return std::unexpected(total.error());
-  return Seated{std::move(*seat), std::move(*total), std::move(pids)};
+  return Seated2{std::move(*seat), std::move(*total), std::move(pids)};
 }
 
 }  // namespace

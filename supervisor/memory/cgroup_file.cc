@@ -21,7 +21,7 @@ ssize_t read_some(int fd, char* data, std::size_t size, off_t offset) {
   return count;
 }
 
-Result<void> write_whole(int fd, const std::string& path, std::string_view text) {
+Result<void> write_at_once(int fd, const std::string& path, std::string_view text) {
   ssize_t count;
   do count = ::pwrite(fd, text.data(), text.size(), 0);
   while (count < 0 && errno == EINTR);
@@ -62,7 +62,7 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   // O_TRUNC means nothing to the kernel's files; the captured trees of the tests are plain ones.
   auto fd = open_file(path, O_WRONLY | O_TRUNC);
   if (!fd) return std::unexpected(fd.error());
-  return write_whole(fd->get(), path, text);
+  return write_at_once(fd->get(), path, text);
 }
 
 Result<KernelKnob> KernelKnob::open(std::string path) {
@@ -74,7 +74,7 @@ Result<KernelKnob> KernelKnob::open(std::string path) {
 Result<void> KernelKnob::write(std::string_view text) const {
   // As O_TRUNC above.
   [[maybe_unused]] const int cut = ::ftruncate(fd_.get(), 0);
-  return write_whole(fd_.get(), path_, text);
+  return write_at_once(fd_.get(), path_, text);
 }
 
 Result<KernelFile> KernelFile::open(std::string path) {

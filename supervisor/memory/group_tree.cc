@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool is_gone(int code) { return code == ENOENT || code == ENODEV; }
+bool says_gone(int code) { return code == ENOENT || code == ENODEV; }
 
 std::vector<std::string> child_groups(const std::string& directory) {
   struct stat status{};
@@ -47,7 +47,7 @@ Result<void> collect(const std::string& directory, std::vector<int>& processes) 
   auto text = read_file(directory + "/cgroup.procs");
   if (text) append_processes(*text, processes);
   // A threaded group answers EOPNOTSUPP; its processes are listed by the group above it.
-  if (!text && is_gone(text.error().code)) return {};
+  if (!text && says_gone(text.error().code)) return {};
   if (!text && text.error().code != EOPNOTSUPP) return std::unexpected(text.error());
   for (const std::string& child : child_groups(directory))
     if (auto below = collect(child, processes); !below) return below;

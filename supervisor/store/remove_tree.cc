@@ -47,7 +47,7 @@ void allow(int parent, const char* name) {
   ::close(fd);
 }
 
-Directory enter(int parent, const char* name) {
+Directory open_below(int parent, const char* name) {
   int fd = open_beneath(parent, name, O_RDONLY);
   if (fd < 0) return nullptr;
   Directory directory(::fdopendir(fd));
@@ -83,7 +83,7 @@ class Remover {
   bool remove_directory(int parent, const char* name) {
     if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return true;
     allow(parent, name);
-    const Directory top = enter(parent, name);
+    const Directory top = open_below(parent, name);
     if (!top) return false;
     top_ = ::dirfd(top.get());
     // What was moved up, and what a directory did not list while it changed, waits for the next round.
@@ -106,7 +106,7 @@ class Remover {
         move_up(fd, name);
         continue;
       }
-      if (const Directory below = enter(fd, name)) empty(below.get(), level + 1);
+      if (const Directory below = open_below(fd, name)) empty(below.get(), level + 1);
       unlinked(fd, name, AT_REMOVEDIR);
     }
   }
@@ -153,7 +153,7 @@ class Measure {
       if (::fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
       sum_ += status.st_blocks * 512;
       if (!S_ISDIR(status.st_mode)) continue;
-      if (const Directory below = enter(fd, entry->d_name)) add(below.get(), level + 1);
+      if (const Directory below = open_below(fd, entry->d_name)) add(below.get(), level + 1);
     }
   }
 

@@ -72,7 +72,7 @@ std::optional<std::int64_t> milliseconds_of(const std::optional<WallTime>& time)
   return time ? std::optional(milliseconds_of(*time)) : std::nullopt;
 }
 
-std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string last_part_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 std::string text_of(const TaskError& error) {
   return to_text({{"reason", to_string(error.reason)},
@@ -228,7 +228,7 @@ SubmittedRow submitted_row(const Task& task) {
   row.retries = task.retries;
   row.submitted_ms = milliseconds_of(task.submitted_at);
   if (task.memory_limit) row.memory_limit = task.memory_limit->count;
-  row.payload_file = name_of(task.payload_file.path);
+  row.payload_file = last_part_of(task.payload_file.path);
   row.payload_bytes = task.payload_file.bytes;
   row.payload_digest = task.payload_file.digest;
   return row;
@@ -243,7 +243,7 @@ ProgressRow progress_row(const Task& task) {
   row.message = task.message;
   row.checkpoint = task.checkpoint;
   row.result = task.result.inline_json;
-  row.result_file = name_of(task.result.file);
+  row.result_file = last_part_of(task.result.file);
   row.result_bytes = task.result.bytes;
   if (task.error) row.error = text_of(*task.error);
   if (task.grown_limit) row.grown_limit = task.grown_limit->count;

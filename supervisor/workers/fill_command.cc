@@ -45,7 +45,7 @@ Result<std::string> directory_of(const json& payload) {
   return path;
 }
 
-Result<std::optional<Bytes>> limit_of(const json& payload) {
+Result<std::optional<Bytes>> limit_in(const json& payload) {
   if (!payload.contains("memoryLimitBytes")) return std::nullopt;
   const json& limit = payload["memoryLimitBytes"];
   if (!limit.is_number_integer() || limit < mebibytes(1).count) {
@@ -66,7 +66,7 @@ Result<FilledCommand> named_by_client(const json& payload) {
   }
   auto cwd = directory_of(payload);
   if (!cwd) return std::unexpected(cwd.error());
-  auto limit = limit_of(payload);
+  auto limit = limit_in(payload);
   if (!limit) return std::unexpected(limit.error());
   filled.cwd = std::move(*cwd);
   filled.memory_limit = *limit;

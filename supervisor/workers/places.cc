@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds slice{200};  // of removing, before others get their turn
-constexpr Duration pace{1000};                   // between two looks; each starts after the one before
+constexpr Duration between_looks{1000};          // between two looks; each starts after the one before
 constexpr std::size_t most_entries = 100'000;    // of one look; more count as too much
 constexpr std::size_t most_waiting = 100'000;    // directories to be removed
 
@@ -60,7 +60,7 @@ void Places::remove_old() {
 
 void Places::watch(std::string directory, const std::string& worker_id, Bytes limit) {
   watched_[std::move(directory)] = {worker_id, limit};
-  if (!is_working_ && !timer_.is_running()) timer_.start(pace);
+  if (!is_working_ && !timer_.is_running()) timer_.start(between_looks);
 }
 
 void Places::forget_worker(const std::string& worker_id) {
@@ -81,7 +81,7 @@ void Places::work() {
     is_due_ = is_due_ || (is_working_ && looks);
     return;
   }
-  if (!has_thread()) return timer_.start(pace);
+  if (!has_thread()) return timer_.start(between_looks);
   is_working_ = true;
   std::vector<std::string> measured;
   if (looks)
@@ -107,7 +107,7 @@ void Places::work() {
           watched_.erase(entry);
           on_full_(full.worker_id, use, full.limit);
         }
-        if (!watched_.empty() && !timer_.is_running()) timer_.start(pace);
+        if (!watched_.empty() && !timer_.is_running()) timer_.start(between_looks);
         work();
       });
 }

@@ -22,7 +22,7 @@ constexpr Duration late_output{1000};  // how long output is awaited after the l
 // pipe (1 MiB, where the agent says so) everybody else would wait for that long, several times a task.
 // What it says may take a tenth of a processor, answers apart: a supervisor that is busy all the time waits
 // for the processor like everybody else, and a neighbour's task with it.
-constexpr uv::Stream::Pace pace{.most_a_turn = std::size_t{4} * 1024, .share = 0.1};
+constexpr uv::Stream::Pace stream_pace{.most_a_turn = std::size_t{4} * 1024, .share = 0.1};
 constexpr std::string_view launcher_prefix = "kurultai-worker: ";
 
 std::string command_name(const AgentConfig& agent) {
@@ -99,7 +99,7 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
                }
                check_gone();
              },
-             pace);
+             stream_pace);
   err_->read(
       [this](std::string_view bytes) {
         if (state_ == State::starting && last_words_.size() < 4096) last_words_ += bytes;
@@ -109,7 +109,7 @@ Worker::Worker(uv::Loop& loop, WorkerSpec spec, std::unique_ptr<WorkerGroup> gro
         err_ended_ = true;
         check_gone();
       },
-      pace);
+      stream_pace);
   if (!spec_.is_spoken_to) in_.reset();
   send(Hello{spec_.id, spec_.memory_limit, spec_.memory_warning});
   timer_.start(agent().start_timeout);

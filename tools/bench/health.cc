@@ -85,7 +85,7 @@ void start_workers(Connection& connection, const Load& load, const std::string& 
   connection.run("noop");
 }
 
-struct Watch {
+struct Observed {
   std::vector<double> task_us;
   double elapsed_s = 0;
   double cpu_ms = 0;
@@ -102,8 +102,8 @@ double share_within_1_ms(const std::string& before, const std::string& after) {
 }
 
 /// Short tasks, one after the other, and what was checked meanwhile.
-Watch watch(const Kurultaid& supervisor, Connection& connection) {
-  Watch seen;
+Observed watch(const Kurultaid& supervisor, Connection& connection) {
+  Observed seen;
   const std::string before = connection.ask("GET", "/metrics");
   const double cpu = cpu_time(supervisor.pid());
   const auto start = Clock::now();
@@ -133,7 +133,7 @@ std::vector<double> answer_times_ms(Connection& connection) {
   return times;
 }
 
-void print_tasks(const char* what, const Watch& seen, const Watch& quiet) {
+void print_tasks(const char* what, const Observed& seen, const Observed& quiet) {
   std::printf(
       "  a no-op task %-22s p50 %6.1f us  p99 %6.1f us  max %7.1f us   dispatched within 1 ms %6.2f %%   "
       "supervisor %4.1f %% of a core\n",
@@ -157,7 +157,7 @@ void measure(const Load& load) {
     Connection connection(supervisor.socket());
     start_workers(connection, load, gate);
     std::printf("%d idle workers\n", load.workers);
-    const Watch quiet = watch(supervisor, connection);
+    const Observed quiet = watch(supervisor, connection);
     print_tasks("without checks", quiet, quiet);
     for (milliseconds interval = load.asked; interval >= milliseconds(10); interval /= 2) {
       const std::string every = std::to_string(interval.count()) + "ms";
@@ -166,7 +166,7 @@ void measure(const Load& load) {
       supervisor.configure(config_text(load, gate, checks));
       connection.ask("POST", "/v1/reload");
       await(connection, "kurultai_workers_health{status=\"healthy\"}", load.workers);
-      const Watch seen = watch(supervisor, connection);
+      const Observed seen = watch(supervisor, connection);
       const double cycle_ms = seen.elapsed_s * 1000 / (seen.passed / load.workers);
       const auto answers = answer_times_ms(connection);
       std::printf(

@@ -45,7 +45,7 @@ struct Options {
 int mib_of(Bytes bytes) { return static_cast<int>(bytes.count >> 20); }
 
 /// Both passes that are judged know what those before have taught, and nothing of each other.
-std::vector<Outcome> run_ours(const Course& course, const Options& options) {
+std::vector<Outcome> run_all_ours(const Course& course, const Options& options) {
   const auto state = [&](const char* name) { return course.directory + "/" + name; };
   const auto pass = [&](const std::string& name, const char* where, bool backfill) {
     return run_ours(course, {name, state(where), backfill, options.log_file});
@@ -82,7 +82,7 @@ void run_peers(const Course& course, std::vector<Outcome>& outcomes, std::vector
   }
 }
 
-int run(const Options& options) {
+int compare_all(const Options& options) {
   const Interrupts interrupts;
   const Scratch scratch("kurultai-packing");
   const auto tasks = make_workload(options.workload);
@@ -100,7 +100,7 @@ int run(const Options& options) {
                     .least = least_possible(tasks, mib_of(usable)),
                     .bare = bare.seconds};
   std::vector<Outcome> outcomes;
-  if (options.ours) outcomes = run_ours(course, options);
+  if (options.ours) outcomes = run_all_ours(course, options);
   const bool right = std::ranges::all_of(
       outcomes, [](const Outcome& outcome) { return outcome.killed == 0 && outcome.undone == 0; });
   outcomes.insert(outcomes.begin(), std::move(bare));
@@ -148,7 +148,7 @@ int parse_and_run(int argc, char** argv) {
   options.budget = parsed(parse_bytes(budget), "--budget");
   options.workload.shortest = parsed(parse_duration(shortest), "--shortest");
   options.workload.longest = parsed(parse_duration(longest), "--longest");
-  return run(options);
+  return compare_all(options);
 }
 
 }  // namespace

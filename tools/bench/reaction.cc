@@ -56,20 +56,20 @@ std::string group_of(const Kurultaid& kurultaid) {
 }
 
 /// Processes that use up all processors for as long as it lives.
-class Load {
+class BothBusy {
  public:
-  Load() {
+  BothBusy() {
     const unsigned count = std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < count; ++i) spinners_.push_back(start_piped({own_path(), "--spin"}));
   }
-  ~Load() {
+  ~BothBusy() {
     for (const Child& spinner : spinners_) {
       ::kill(spinner.pid, SIGKILL);
       finish(spinner);
     }
   }
-  Load(const Load&) = delete;
-  Load& operator=(const Load&) = delete;
+  BothBusy(const BothBusy&) = delete;
+  BothBusy& operator=(const BothBusy&) = delete;
 
  private:
   std::vector<Child> spinners_;
@@ -223,7 +223,7 @@ class Rounds {
 std::vector<double> measure_wake_ups(int count) {
   static constexpr int supervisors_nice = -10;
   static constexpr std::chrono::milliseconds pause{5};
-  const Load load;
+  const BothBusy load;
   const int event = ::eventfd(0, EFD_CLOEXEC);
   std::atomic<Clock::time_point> sent{};
   std::vector<double> took;
@@ -254,7 +254,7 @@ Reactions measure_reactions(int count) {
   const Kurultaid kurultaid(options());
   Rounds rounds(kurultaid);
   if (!rounds.can_be_observed()) return reactions;
-  const Load load;
+  const BothBusy load;
   for (int i = 0; i < count; ++i) rounds.run(reactions);
   return reactions;
 }

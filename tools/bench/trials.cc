@@ -63,7 +63,7 @@ Growth measure_growth(Session& session, int mib, int growths) {
   return growth;
 }
 
-int run(const Options& options) {
+int try_all(const Options& options) {
   const Interrupts interrupts;
   const Bytes room = share_of(options.session.budget, 0.65);
   auto session = std::make_unique<Session>(options.session);
@@ -117,7 +117,7 @@ int parse_and_run(int argc, char** argv) {
   const auto size = parse_bytes(budget);
   if (!size) give_up("--budget: " + size.error().message);
   options.session.budget = *size;
-  return run(options);
+  return try_all(options);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace kurultai {
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
+std::string with_spaces(const std::vector<std::string>& words) {
   std::string out;
   for (const auto& word : words) out += (out.empty() ? "" : " ") + word;
   return out;
@@ -44,7 +44,7 @@ _kurultai() {
   out +=
       "    '') words=" + quoted(names(commands) + " --socket --url --token-file --help --version") + " ;;\n";
   for (const auto& command : commands) {
-    out += "    " + command.name + ") words=" + quoted(joined(command.words)) + " ;;\n";
+    out += "    " + command.name + ") words=" + quoted(with_spaces(command.words)) + " ;;\n";
   }
   return out + R"(  esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
@@ -61,7 +61,7 @@ std::string zsh_script(const std::vector<CommandWords>& commands) {
     out += "    " + quoted(command.name + ":" + command.description) + "\n";
   out += "  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n  case ${words[2]} in\n";
   for (const auto& command : commands) {
-    out += "    " + command.name + ") compadd -- " + joined(command.words) + " ;;\n";
+    out += "    " + command.name + ") compadd -- " + with_spaces(command.words) + " ;;\n";
   }
   return out + "  esac\n  _files\n}\ncompdef _kurultai kurultai\n";
 }

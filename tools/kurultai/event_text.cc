@@ -15,11 +15,11 @@ namespace {
 
 using nlohmann::json;
 
-std::string count(const json& object, const char* name) {
+std::string count_in(const json& object, const char* name) {
   return std::to_string(int_field(object, name).value_or(0));
 }
 
-std::string size(const json& object, const char* name) {
+std::string size_in(const json& object, const char* name) {
   return brief(bytes_field(object, name).value_or(Bytes{}));
 }
 
@@ -55,7 +55,7 @@ std::string names(const json& list) {
 
 /// `, attempt 2`; the first goes without saying.
 std::string attempt(const json& event) {
-  return int_field(event, "attempt").value_or(1) > 1 ? ", attempt " + count(event, "attempt") : "";
+  return int_field(event, "attempt").value_or(1) > 1 ? ", attempt " + count_in(event, "attempt") : "";
 }
 
 /// `: exceeded its 192MiB cap (memory_cap)`. Some messages are no more than their reason.
@@ -148,7 +148,9 @@ std::string crossed(const json& event) {
          (words == known.end() ? "" : std::string(": ") + (up ? words->up : words->down));
 }
 
-std::string spawned(const json& event) { return worker_name(event) + " starts, pid " + count(event, "pid"); }
+std::string spawned(const json& event) {
+  return worker_name(event) + " starts, pid " + count_in(event, "pid");
+}
 
 std::string ready(const json& event) { return worker_name(event) + " is ready"; }
 
@@ -159,21 +161,22 @@ std::string exited(const json& event) {
 }
 
 std::string warned(const json& event) {
-  return worker_name(event) + " uses " + size(event, "usedBytes") + " of its " + size(event, "limitBytes") +
-         " cap, more than its warning of " + size(event, "warningBytes");
+  return worker_name(event) + " uses " + size_in(event, "usedBytes") + " of its " +
+         size_in(event, "limitBytes") + " cap, more than its warning of " + size_in(event, "warningBytes");
 }
 
 std::string leaks(const json& event) {
   const bool own = text_field(event, "workerId").empty();
   return (own ? "the supervisor" : worker_name(event)) +
-         " seems to leak: " + size(event, "growthBytesPerHour") + " an hour, " + size(event, "usedBytes") +
-         " now";
+         " seems to leak: " + size_in(event, "growthBytesPerHour") + " an hour, " +
+         size_in(event, "usedBytes") + " now";
 }
 
 std::string swept(const json& event) {
   const bool one = int_field(event, "count") == 1;
-  return count(event, "count") + (one ? " process" : " processes") + " left over by " + worker_name(event) +
-         with(" and task ", text_field(event, "taskId")) + (one ? " was ended" : " were ended");
+  return count_in(event, "count") + (one ? " process" : " processes") + " left over by " +
+         worker_name(event) + with(" and task ", text_field(event, "taskId")) +
+         (one ? " was ended" : " were ended");
 }
 
 std::string breaker(const json& event) {
@@ -191,14 +194,14 @@ std::string reloaded(const json& event) {
 }
 
 std::string draining(const json& event) {
-  return "draining: no new tasks are taken, " + count(event, "initial") + " are to end";
+  return "draining: no new tasks are taken, " + count_in(event, "initial") + " are to end";
 }
 
 std::string drained(const json& event) {
   const auto seconds = number_field(event, "durationSeconds").value_or(0);
   return "drained (" + text_field(event, "status") + ") in " +
-         brief(Duration(static_cast<std::int64_t>(seconds * 1000))) + ": " + count(event, "completed") +
-         " ended, " + count(event, "remaining") + " remain";
+         brief(Duration(static_cast<std::int64_t>(seconds * 1000))) + ": " + count_in(event, "completed") +
+         " ended, " + count_in(event, "remaining") + " remain";
 }
 
 std::string withheld(const json& event) {
@@ -208,14 +211,14 @@ std::string withheld(const json& event) {
 
 std::string budget_changed(const json& event) {
   const std::string group = text_field(event, "machineGroup");
-  return "the budget is " + size(event, "budgetBytes") + " of " + size(event, "configuredBytes") + ": " +
-         (group.empty() ? "the machine" : "the group " + group) + " has " +
-         size(event, "machineAvailableBytes") + " available, and " + size(event, "machineReserveBytes") +
-         " are left to others";
+  return "the budget is " + size_in(event, "budgetBytes") + " of " + size_in(event, "configuredBytes") +
+         ": " + (group.empty() ? "the machine" : "the group " + group) + " has " +
+         size_in(event, "machineAvailableBytes") + " available, and " +
+         size_in(event, "machineReserveBytes") + " are left to others";
 }
 
 std::string lost(const json& event) {
-  return "events after " + count(event, "after") + " were missed, and are no longer remembered";
+  return "events after " + count_in(event, "after") + " were missed, and are no longer remembered";
 }
 
 struct Sentence {

@@ -31,6 +31,10 @@ struct Response {
   std::string body;  // empty when a Sink took it
 };
 
+/// Of the answers that bring what was asked for; the others say why not.
+inline bool is_good(const Response& response) { return response.status >= 200 && response.status < 300; }
+inline bool is_good(const Answer<Response>& answer) { return answer && is_good(*answer); }
+
 /// A file descriptor to wait for besides the requests.
 struct Watch {
   int fd;

@@ -80,7 +80,7 @@ std::vector<std::pair<std::string, std::string>> history_rows(const json& object
   return rows;
 }
 
-std::string task_facts(const json& object) {
+std::string task_rows(const json& object) {
   const TaskView task = decode_task(object);
   const std::string done = task.progress ? percent(*task.progress / 100) : "";
   std::vector<std::pair<std::string, std::string>> rows = {
@@ -154,9 +154,8 @@ void add_task(Commands& commands) {
   Command command = commands.add("task", "one task in full", "kurultai task 8f3a");
   command.argument("id", options.id, "ID", "the task's id");
   command.json_flag(options.json);
-  command.asks(
-      [&options] { return "task " + options.id; },
-      [&options](Http& http) { return show(http, task_path(options.id), options.json, task_facts); });
+  command.asks([&options] { return "task " + options.id; },
+               [&options](Http& http) { return show(http, task_path(options.id), options.json, task_rows); });
 }
 
 }  // namespace

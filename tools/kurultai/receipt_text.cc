@@ -16,7 +16,7 @@ using nlohmann::json;
 namespace {
 
 constexpr double minute = 60000;  // milliseconds: what a chart shows
-constexpr std::array<const char*, 4> threshold_names = {"skip_heartbeats", "preempt", "reject", "kill"};
+constexpr std::array<const char*, 4> thresholds_shown = {"skip_heartbeats", "preempt", "reject", "kill"};
 
 std::string size_of(const json& object, const char* name) {
   const auto bytes = bytes_field(object, name);
@@ -144,7 +144,7 @@ std::string memory_chart(const json& decision, std::size_t width, std::size_t he
   Chart chart{columns_of(decision, width), 0, {}};
   const double budget = number_field(field(decision, "reading"), "budgetBytes").value_or(0);
   chart.top = budget;
-  for (const char* name : threshold_names) {
+  for (const char* name : thresholds_shown) {
     const double at = number_field(field(decision, "thresholds"), name).value_or(-1);
     chart.lines.emplace_back(at * budget, name);
   }

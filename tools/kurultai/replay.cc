@@ -21,7 +21,7 @@ constexpr double longest_prediction = 10.0 * 365 * 24 * 3600;
 
 double rounded(double value, double parts) { return std::round(value * parts) / parts; }
 
-json to_json(const std::string& file, const Trace& trace, const LeakVerdict& verdict) {
+json verdict_json(const std::string& file, const Trace& trace, const LeakVerdict& verdict) {
   json out = {{"file", file},
               {"verdict", to_string(verdict.level)},
               {"shape", to_string(verdict.shape)},
@@ -37,7 +37,7 @@ json to_json(const std::string& file, const Trace& trace, const LeakVerdict& ver
   return out;
 }
 
-std::string to_text(const std::string& file, const LeakVerdict& verdict) {
+std::string verdict_text(const std::string& file, const LeakVerdict& verdict) {
   std::array<char, 96> figures{};
   std::snprintf(figures.data(), figures.size(), "%-8s  %+9.1f MB/h  %3.0f %%  %-11s  ",
                 std::string(to_string(verdict.level)).c_str(), verdict.growth_per_hour / megabyte,
@@ -66,8 +66,8 @@ Answer<ExitStatus> replay_leaks(const ReplayOptions& options) {
     std::printf(
         "%s\n",
         options.json
-            ? to_json(file, *trace, verdict).dump(-1, ' ', false, json::error_handler_t::replace).c_str()
-            : to_text(file, verdict).c_str());
+            ? verdict_json(file, *trace, verdict).dump(-1, ' ', false, json::error_handler_t::replace).c_str()
+            : verdict_text(file, verdict).c_str());
     const bool is_leak = verdict.level != LeakLevel::none;
     if (is_leak && options.fail && status == ExitStatus::done) status = ExitStatus::task_failed;
   }

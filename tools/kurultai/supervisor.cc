@@ -20,7 +20,7 @@ std::string without_newline(std::string body) {
 
 Answer<std::string> body_of(Answer<Response> response) {
   if (!response) return std::unexpected(response.error());
-  if (response->status >= 200 && response->status < 300) return without_newline(std::move(response->body));
+  if (is_good(*response)) return without_newline(std::move(response->body));
   return std::unexpected(refusal(response->status, response->body));
 }
 

@@ -16,8 +16,8 @@ namespace {
 constexpr const char* shell_script =
     "(head -c {bytes} /dev/zero; sleep {seconds}) | tail -c {bytes} >/dev/null && echo {key} >>";
 
-std::vector<std::string> command_of(const TaskKind& kind, const std::string& directory,
-                                    const std::string& ledger) {
+std::vector<std::string> command_line_of(const TaskKind& kind, const std::string& directory,
+                                         const std::string& ledger) {
   switch (kind.runs) {
     case Runs::python:
       return {"python3", directory + "/soak.py", ledger};
@@ -101,7 +101,7 @@ Config AgentFiles::configuration(Config base, const std::vector<TaskKind>& kinds
     AgentConfig agent;
     agent.name = kind.name;
     agent.protocol = kind.runs == Runs::shell ? AgentProtocol::exec : AgentProtocol::jsonl;
-    agent.command = command_of(kind, directory_, ledger_);
+    agent.command = command_line_of(kind, directory_, ledger_);
     agent.memory_limit = kind.cap;
     agent.memory_warning = kind.cap;
     agent.retries = kind.retries;

@@ -10,7 +10,7 @@
 namespace kurultai::soak {
 namespace {
 
-constexpr double width = 960;
+constexpr double chart_width = 960;
 constexpr double left = 80;    // of the axis' words
 constexpr double right = 150;  // of the thresholds' names
 constexpr double gap = 46;     // below a panel, for the time
@@ -52,7 +52,9 @@ struct Panel {
   double seconds = 0;  // at the right end
   double bytes = 0;    // at the top
 
-  double x(double at) const { return left + (width - left - right) * std::clamp(at / seconds, 0.0, 1.0); }
+  double x(double at) const {
+    return left + (chart_width - left - right) * std::clamp(at / seconds, 0.0, 1.0);
+  }
   double y(double value) const { return top + height * (1 - std::clamp(value / bytes, 0.0, 1.0)); }
 };
 
@@ -99,23 +101,23 @@ std::string frame(const Panel& panel, const std::string& title) {
   const double step = step_of(panel.bytes, 5);
   for (int i = 0; i * step <= panel.bytes; ++i) {
     const double value = i * step;
-    svg += line(left, panel.y(value), width - right, panel.y(value), "stroke=\"#ddd\"");
+    svg += line(left, panel.y(value), chart_width - right, panel.y(value), "stroke=\"#ddd\"");
     svg += text_at(left - 8, panel.y(value) + 4, "end", brief(Bytes{std::llround(value)}));
   }
   const double pace = time_step(panel.seconds);
   for (int i = 0; i * pace <= panel.seconds; ++i)
     svg += text_at(panel.x(i * pace), panel.top + panel.height + 18, "middle",
                    i == 0 ? "0" : brief(Duration(std::llround(i * pace * 1000))));
-  return svg +
-         line(left, panel.top + panel.height, width - right, panel.top + panel.height, "stroke=\"#444\"");
+  return svg + line(left, panel.top + panel.height, chart_width - right, panel.top + panel.height,
+                    "stroke=\"#444\"");
 }
 
 std::string marks(const Panel& panel, const std::vector<Mark>& all) {
   std::string svg;
   for (const Mark& mark : all) {
-    svg += line(left, panel.y(mark.value), width - right, panel.y(mark.value),
+    svg += line(left, panel.y(mark.value), chart_width - right, panel.y(mark.value),
                 std::string("stroke-dasharray=\"5 4\" stroke=\"") + mark.colour + "\"");
-    svg += text_at(width - right + 6, panel.y(mark.value) + 4, "start", mark.name, mark.colour);
+    svg += text_at(chart_width - right + 6, panel.y(mark.value) + 4, "start", mark.name, mark.colour);
   }
   return svg;
 }
@@ -148,7 +150,7 @@ std::string to_svg(const Outcome& outcome) {
                          .seconds = seconds,
                          .bytes = std::max(outcome.memory.supervisor().most(), 1.0) * 1.3};
   const double height = supervisor.top + supervisor.height + gap;
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(width) + " " +
+  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(chart_width) + " " +
                     number(height) +
                     "\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" "
                     "fill=\"#fff\"/>\n";

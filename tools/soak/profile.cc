@@ -59,7 +59,7 @@ class Reader {
     std::vector<std::string> names;
     for (const auto& [name, taker] : keys) names.push_back(name);
     findings_.refuse({file_, entry.at},
-                     "unknown key " + quoted(entry.key) + meant_or_known(entry.key, names));
+                     "unknown key " + in_quotes(entry.key) + meant_or_known(entry.key, names));
   }
 
   std::string file_;
@@ -154,7 +154,7 @@ constexpr int most_count = 1'000'000;
 TaskKind read_kind(Reader& reader, const YamlNode::Entry& entry) {
   TaskKind kind;
   kind.name = entry.key;
-  const std::string path = "tasks." + quoted(entry.key);
+  const std::string path = "tasks." + in_quotes(entry.key);
   if (const std::string wrong = wrong_agent_name(entry.key); !wrong.empty())
     reader.findings().refuse({reader.file(), entry.at}, "tasks: " + wrong);
   const std::size_t before = reader.findings().count();

@@ -34,7 +34,7 @@ constexpr std::size_t most_waiting = 10'000;
 constexpr int most_in_flight = 64;
 constexpr std::size_t most_failures = 20;  // of different words
 
-bool is_final(const std::string& state) {
+bool is_final_state(const std::string& state) {
   return state == "completed" || state == "failed" || state == "cancelled" || state == "evicted";
 }
 
@@ -312,7 +312,7 @@ void Session::take_task_event(const std::string& type, const json& event) {
   }
   if (type == "taskQueued" && number_at(event, "attempt") > 1) ++outcome_.retries[text_at(event, "agent")];
   const std::string state = text_at(event, "state");
-  if (!is_final(state)) return ledger_.heard_of(id, now);
+  if (!is_final_state(state)) return ledger_.heard_of(id, now);
   const std::string reason = state == "failed" ? text_at(object_at(event, "error"), "reason") : "";
   if (ledger_.ended(id, {state, reason, static_cast<int>(number_at(event, "attempt"))}, now))
     ask_why(id, reason + " of " + text_at(event, "agent"));
@@ -348,7 +348,7 @@ void Session::take_task(const std::string& id, const Answer<Response>& answer) {
   const auto object = parse_json(answer->body);
   if (answer->status != 200 || !object || !object->is_object()) return;
   const std::string state = text_at(*object, "state");
-  if (!is_final(state)) return ledger_.heard_of(id, Clock::now());
+  if (!is_final_state(state)) return ledger_.heard_of(id, Clock::now());
   const std::string reason = state == "failed" ? text_at(object_at(*object, "error"), "reason") : "";
   const Ending ending{state, reason, static_cast<int>(number_at(*object, "attempt")), true};
   if (ledger_.ended(id, ending, Clock::now())) ask_why(id, reason + " of " + text_at(*object, "agent"));

@@ -20,7 +20,7 @@ double seconds_of(const PackedTask& task) { return std::chrono::duration<double>
 double area_of(const PackedTask& task) { return task.mib * seconds_of(task); }
 
 /// Which of the waiting start in so much free memory, together.
-using Choice = std::function<Order(const Order& waiting, int free_mib)>;
+using NextTask = std::function<Order(const Order& waiting, int free_mib)>;
 
 /// All that fit, in the order in which they wait.
 Order those_that_fit(std::span<const PackedTask> tasks, const Order& waiting, int free_mib) {
@@ -53,7 +53,7 @@ Order those_that_fill(std::span<const PackedTask> tasks, const Order& waiting, i
   return chosen;
 }
 
-Packing play(std::span<const PackedTask> tasks, int capacity_mib, Order waiting, const Choice& choose) {
+Packing play(std::span<const PackedTask> tasks, int capacity_mib, Order waiting, const NextTask& choose) {
   using End = std::pair<double, std::size_t>;
   std::priority_queue<End, std::vector<End>, std::greater<>> running;
   Packing packing;
@@ -83,9 +83,9 @@ Packing pack(std::span<const PackedTask> tasks, int capacity_mib) {
     return order;
   };
   const Order longest = by(seconds_of);
-  const Choice fit = [&](const Order& waiting, int free) { return those_that_fit(tasks, waiting, free); };
-  const Choice fill = [&](const Order& waiting, int free) { return those_that_fill(tasks, waiting, free); };
-  const std::array<std::tuple<const char*, Order, Choice>, 5> rules = {{
+  const NextTask fit = [&](const Order& waiting, int free) { return those_that_fit(tasks, waiting, free); };
+  const NextTask fill = [&](const Order& waiting, int free) { return those_that_fill(tasks, waiting, free); };
+  const std::array<std::tuple<const char*, Order, NextTask>, 5> rules = {{
       {"arrival, with backfill", arrival, fit},
       {"longest first", longest, fit},
       {"largest first", by([](const PackedTask& task) { return task.mib; }), fit},

@@ -26,7 +26,7 @@ std::string quantiles(const std::vector<double>& values) {
          "  max " + fixed(percentile(values, 1), 1) + " ms  (" + std::to_string(values.size()) + ")";
 }
 
-json to_json(const std::vector<double>& values) {
+json spread_json(const std::vector<double>& values) {
   return {{"count", values.size()},
           {"p50", percentile(values, 0.5)},
           {"p99", percentile(values, 0.99)},
@@ -34,7 +34,7 @@ json to_json(const std::vector<double>& values) {
 }
 
 /// The median of the ratios of neighbours in time: the machine's load changes more than ours does.
-double ratio_of(const Growth& growth) {
+double growth_ratio(const Growth& growth) {
   std::vector<double> ratios;
   ratios.reserve(growth.ours.size());
   for (std::size_t i = 0; i < growth.ours.size(); ++i) ratios.push_back(growth.ours[i] / growth.floor[i]);
@@ -85,10 +85,10 @@ std::string to_table(const Sum& sum, const GroupCounts& counts, const Growth& gr
                                             std::to_string(counts.limit_reached) + " times, " +
                                             std::to_string(counts.kernel_kills) + " kernel kills");
   }
-  text +=
-      row("growth of " + std::to_string(growth.mib) + " MiB with room",
-          fixed(percentile(growth.ours, 0.5) * 1000, 0) + " ms, floor (bare) " +
-              fixed(percentile(growth.floor, 0.5) * 1000, 0) + " ms, ratio " + fixed(ratio_of(growth), 2));
+  text += row("growth of " + std::to_string(growth.mib) + " MiB with room",
+              fixed(percentile(growth.ours, 0.5) * 1000, 0) + " ms, floor (bare) " +
+                  fixed(percentile(growth.floor, 0.5) * 1000, 0) + " ms, ratio " +
+                  fixed(growth_ratio(growth), 2));
   text += row("  longest wait in it", quantiles(growth.waits_ms));
   return text + row("  floor: bare", quantiles(growth.floor_waits_ms));
 }
@@ -100,12 +100,12 @@ json to_json(const Sum& sum, const GroupCounts& counts, const Growth& growth) {
           {"preempted", sum.preempted},
           {"killed", sum.killed},
           {"bystanderTurns", sum.bystander_turns},
-          {"bystanderPauseMs", to_json(sum.pauses_ms)},
-          {"bystanderMemoryWaitMs", to_json(sum.memory_waits_ms)},
-          {"controlPauseMs", to_json(sum.control_pauses_ms)},
-          {"preemptMs", to_json(sum.preempt_ms)},
-          {"killMs", to_json(sum.kill_ms)},
-          {"growerWaitMs", to_json(sum.growers_waits_ms)},
+          {"bystanderPauseMs", spread_json(sum.pauses_ms)},
+          {"bystanderMemoryWaitMs", spread_json(sum.memory_waits_ms)},
+          {"controlPauseMs", spread_json(sum.control_pauses_ms)},
+          {"preemptMs", spread_json(sum.preempt_ms)},
+          {"killMs", spread_json(sum.kill_ms)},
+          {"growerWaitMs", spread_json(sum.growers_waits_ms)},
           {"limitBytes", counts.limit.count},
           {"mostChargedBytes", counts.highest.count},
           {"limitReached", counts.limit_reached},
@@ -114,9 +114,9 @@ json to_json(const Sum& sum, const GroupCounts& counts, const Growth& growth) {
            {{"mib", growth.mib},
             {"oursSeconds", percentile(growth.ours, 0.5)},
             {"floorSeconds", percentile(growth.floor, 0.5)},
-            {"ratio", ratio_of(growth)},
-            {"waitMs", to_json(growth.waits_ms)},
-            {"floorWaitMs", to_json(growth.floor_waits_ms)}}}};
+            {"ratio", growth_ratio(growth)},
+            {"waitMs", spread_json(growth.waits_ms)},
+            {"floorWaitMs", spread_json(growth.floor_waits_ms)}}}};
 }
 
 }  // namespace kurultai::bench

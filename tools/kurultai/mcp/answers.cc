@@ -25,7 +25,7 @@ json pick(const json& object, std::initializer_list<const char*> names) {
 }
 
 /// A task without its result.
-json task_facts(const json& task) {
+json facts_of_task(const json& task) {
   json out = pick(task, {"taskId", "agent", "priority", "state", "position", "attempt", "preemptions",
                          "submittedAt", "startedAt", "finishedAt", "waitMs", "runMs", "progress", "message",
                          "peakMemoryBytes", "logBytes", "resultBytes"});
@@ -61,7 +61,7 @@ JsonText content_of(const std::string& text) {
 }  // namespace
 
 json task_answer(const json& task) {
-  json out = task_facts(task);
+  json out = facts_of_task(task);
   const json& result = field(task, "result");
   if (result.is_null()) return out;
   const std::size_t size = size_of(result);
@@ -74,7 +74,7 @@ json task_answer(const json& task) {
 
 json task_list_answer(const json& list) {
   json tasks = json::array();
-  for (const json& task : field(list, "tasks")) tasks.push_back(task_facts(task));
+  for (const json& task : field(list, "tasks")) tasks.push_back(facts_of_task(task));
   json out = pick(list, {"next"});
   out["tasks"] = std::move(tasks);
   return out;

@@ -23,10 +23,6 @@ using nlohmann::json;
 // The supervisor's own bound of one wait; a task that takes longer is waited for again.
 constexpr Duration longest_wait = std::chrono::hours(1);
 
-bool is_good(const Answer<Response>& answer) {
-  return answer && answer->status >= 200 && answer->status < 300;
-}
-
 /// One in the command line, that no later call gets over.
 bool is_mistake(const json& refusal) {
   const std::string code = text_field(refusal, "code");

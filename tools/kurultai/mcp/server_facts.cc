@@ -21,7 +21,7 @@ constexpr const char* instructions =
     "after "
     "so many seconds. memory_headroom tells how much memory is left before that happens.";
 
-JsonText facts(const json& params, json capabilities, json server, const std::string& text) {
+JsonText facts_of_server(const json& params, json capabilities, json server, const std::string& text) {
   json out = {{"protocolVersion", negotiate_version(text_field(params, "protocolVersion"))},
               {"capabilities", std::move(capabilities)},
               {"serverInfo", std::move(server)}};
@@ -32,8 +32,9 @@ JsonText facts(const json& params, json capabilities, json server, const std::st
 }  // namespace
 
 JsonText supervisor_facts(const json& params) {
-  return facts(params, {{"tools", json::object()}, {"resources", json::object()}},
-               {{"name", "kurultai"}, {"title", "Kurultai"}, {"version", project_version}}, instructions);
+  return facts_of_server(params, {{"tools", json::object()}, {"resources", json::object()}},
+                         {{"name", "kurultai"}, {"title", "Kurultai"}, {"version", project_version}},
+                         instructions);
 }
 
 JsonText agent_facts(const json& params, const json& said) {
@@ -41,12 +42,14 @@ JsonText agent_facts(const json& params, const json& said) {
   for (const char* one : {"tools", "resources", "prompts", "completions"}) {
     if (field(field(said, "capabilities"), one).is_object()) capabilities[one] = json::object();
   }
-  return facts(params, std::move(capabilities), field(said, "serverInfo"), text_field(said, "instructions"));
+  return facts_of_server(params, std::move(capabilities), field(said, "serverInfo"),
+                         text_field(said, "instructions"));
 }
 
 JsonText unknown_agent_facts(const json& params, const std::string& agent, const std::string& why) {
   const json all = {{"tools", json::object()}, {"resources", json::object()}, {"prompts", json::object()}};
-  return facts(params, all, {{"name", agent}, {"version", project_version}}, "It cannot be used now: " + why);
+  return facts_of_server(params, all, {{"name", agent}, {"version", project_version}},
+                         "It cannot be used now: " + why);
 }
 
 }  // namespace kurultai

@@ -27,10 +27,6 @@ Duration seconds_of(const json& arguments, std::int64_t without) {
   return std::chrono::seconds(int_field(arguments, "waitSeconds").value_or(without));
 }
 
-bool is_good(const Answer<Response>& answer) {
-  return answer && answer->status >= 200 && answer->status < 300;
-}
-
 /// An empty result has no first byte either.
 bool is_behind_the_end(const Answer<Response>& answer) { return answer && answer->status == 416; }
 

@@ -18,8 +18,6 @@
 namespace kurultai {
 namespace {
 
-bool is_good(const Response& response) { return response.status >= 200 && response.status < 300; }
-
 /// A string is what the command wrote, byte for byte; other values are shown as JSON.
 std::string result_text(const nlohmann::json& result) {
   if (result.is_null()) return "";

@@ -40,13 +40,13 @@ Look look_of(Tone tone) {
   return Look::plain;
 }
 
-std::string joined(const std::vector<std::string>& words) {
+std::string with_commas(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
   return out;
 }
 
-double ratio_of(const TopState& state) {
+double use_of_budget(const TopState& state) {
   if (state.budget.count <= 0) return 0;
   return static_cast<double>(state.used.count) / static_cast<double>(state.budget.count);
 }
@@ -56,7 +56,7 @@ ScreenLine title_line(const TopState& state, const TopView& view) {
                      "  " + state.status + "  " + state.guarantee;
   if (state.draining) text += "  draining";
   if (view.paused) text += "  PAUSED";
-  if (!state.troubles.empty()) text += "  " + joined(state.troubles);
+  if (!state.troubles.empty()) text += "  " + with_commas(state.troubles);
   return {text, state.troubles.empty() ? Look::heading : Look::bad};
 }
 
@@ -92,7 +92,7 @@ void append_memory(const TopState& state, const TopView& view, std::vector<Scree
   constexpr std::size_t frame = std::string_view("Memory [] ").size();
   constexpr std::size_t narrowest_bar = 20;
   const std::string figures =
-      brief(state.used) + " of " + brief(state.budget) + ", " + percent(ratio_of(state));
+      brief(state.used) + " of " + brief(state.budget) + ", " + percent(use_of_budget(state));
   std::string shares = shares_text(state);
   const auto room_beside = [&view](std::size_t text) {
     return view.columns > frame + text ? std::min(widest_bar, view.columns - frame - text) : 0;
@@ -101,7 +101,7 @@ void append_memory(const TopState& state, const TopView& view, std::vector<Scree
   if (bar < narrowest_bar) bar = room_beside(width(figures)), shares.clear();
   if (bar < narrowest_bar) return lines.push_back({"Memory " + figures, memory_look(state)});
   lines.push_back(
-      {"Memory [" + memory_bar(ratio_of(state), state.marks, bar) + "] " + figures, memory_look(state)});
+      {"Memory [" + memory_bar(use_of_budget(state), state.marks, bar) + "] " + figures, memory_look(state)});
   std::string below = std::string(frame - 2, ' ') + mark_numbers(state.marks, bar);
   below.resize(std::max(below.size() + 1, frame + bar), ' ');
   lines.push_back({below + shares, Look::detail});

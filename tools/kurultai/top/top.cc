@@ -24,7 +24,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr Duration pace{1000};
-constexpr Duration longest_answer{10'000};
+constexpr Duration most_patience{10'000};
 constexpr std::size_t most_events = 50;
 // The supervisor sends what it remembers at once; so much silence means that there is no more of it.
 constexpr Duration end_of_memory{200};
@@ -108,7 +108,7 @@ void Top::ask() {
   for (std::size_t i = 0; i < questions.size(); ++i) {
     Request request;
     request.path = questions[i];
-    request.timeout = longest_answer;
+    request.timeout = most_patience;
     http_.start(std::move(request), [this, i](Answer<Response> response) { take(i, std::move(response)); });
   }
 }
