@@ -393,7 +393,7 @@ class Lowered(Misbehaving):
 
 @at_each_level
 class Crowds(Misbehaving):
-    COUNT = 10_000
+    COUNT = 10_000 if PATIENCE < 5 else 1_000  # requests take ten times as long on an emulated processor
 
     def requests(self, daemon, calls):
         """Statuses and bodies of many requests over one connection."""
@@ -406,7 +406,7 @@ class Crowds(Misbehaving):
         finally:
             connection.close()
 
-    def test_ten_thousand_tasks_are_cancelled_while_some_are_being_preempted(self):
+    def test_thousands_of_tasks_are_cancelled_while_some_are_being_preempted(self):
         daemon = self.misbehaving({"important": balloon(preemptable=False), "small": balloon(grace="4s")}, queue=20_000, workers=4)
         important = Balloon(daemon, "important", priority="critical")
         scale = Scale(daemon, important)
