@@ -420,7 +420,7 @@ def attempt(path):
     try: open(path, 'w').close()
     except OSError as error: return errno.errorcode[error.errno]
     return 'written'
-result = {p: attempt(p) for p in ('here', '/tmp/x', os.environ['HOME'] + '/x', '/etc/kt-x', '/usr/kt-x', '/var/tmp/kt-x', '/kt-x', PARENT + '/x')}
+result = {p: attempt(p) for p in ('here', '/tmp/kt-x', os.environ['HOME'] + '/x', '/etc/kt-x', '/usr/kt-x', '/var/tmp/kt-x', '/kt-x', PARENT + '/x')}
 """
         daemon = self.daemon(config({"a": self.boxed(script.replace("PARENT", repr(harness.ROOT)), home="private"),
                                      "root": self.boxed("import subprocess\nresult = [subprocess.run(c, capture_output=True).returncode != 0 for c in "
@@ -428,9 +428,9 @@ result = {p: attempt(p) for p in ('here', '/tmp/x', os.environ['HOME'] + '/x', '
         found = self.completed(daemon, "a")
         writable = {path for path, what in found.items() if what == "written"}
         self.assertEqual(len(writable), 3, found)
-        self.assertTrue({"here", "/tmp/x"} < writable, found)
+        self.assertTrue({"here", "/tmp/kt-x"} < writable, found)
         self.assertTrue(os.path.exists(self.path("work/here")))
-        self.assertFalse(os.path.exists("/tmp/x"))
+        self.assertFalse(os.path.exists("/tmp/kt-x"))
         self.assertEqual(self.completed(daemon, "root"), [True, True])
         self.wait_places_empty(daemon)
 

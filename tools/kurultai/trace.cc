@@ -42,7 +42,7 @@ std::unexpected<Complaint> bad_file(const std::string& file, const std::string& 
   return complaint(ExitStatus::usage, file + cause);
 }
 
-std::unexpected<Complaint> unreadable(const std::string& file, int code) {
+std::unexpected<Complaint> unreadable_trace(const std::string& file, int code) {
   const auto status = code == ENOENT ? ExitStatus::no_such_thing : ExitStatus::usage;
   return complaint(status, file + ": " + std::strerror(code));
 }
@@ -65,7 +65,7 @@ std::optional<TraceReading> parse_trace_line(std::string_view line) {
 
 Answer<std::size_t> for_each_reading(const std::string& file, const std::function<void(TraceReading)>& take) {
   const std::unique_ptr<FILE, int (*)(FILE*)> stream(std::fopen(file.c_str(), "re"), std::fclose);
-  if (!stream) return unreadable(file, errno);
+  if (!stream) return unreadable_trace(file, errno);
   std::array<char, longest_line> buffer{};
   std::size_t readings = 0;
   for (std::size_t number = 1; std::fgets(buffer.data(), buffer.size(), stream.get()) != nullptr; ++number) {
@@ -79,7 +79,7 @@ Answer<std::size_t> for_each_reading(const std::string& file, const std::functio
     take(*reading);
     ++readings;
   }
-  if (std::ferror(stream.get()) != 0) return unreadable(file, errno);
+  if (std::ferror(stream.get()) != 0) return unreadable_trace(file, errno);
   if (readings == 0) return bad_file(file, ": holds no readings");
   return readings;
 }
