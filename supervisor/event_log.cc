@@ -4,6 +4,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "protocol/overloaded.h"
 #include "protocol/utf8.h"
 #include "supervisor/monitor.h"
 #include "supervisor/task.h"
@@ -14,11 +15,6 @@ namespace {
 
 constexpr std::size_t queue_lines = 1024;  // spdlog allocates them all at the start, 400 bytes each
 constexpr auto snapshot_pace = std::chrono::seconds(5);
-
-template <typename... Cases>
-struct overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 

@@ -5,6 +5,7 @@
 
 #include "protocol/json_text.h"
 #include "protocol/line_writer.h"
+#include "protocol/overloaded.h"
 #include "supervisor/task.h"
 
 namespace kurultai {
@@ -12,11 +13,6 @@ namespace kurultai {
 using nlohmann::json;
 
 namespace {
-
-template <typename... Cases>
-struct overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 std::string_view name(WorkerEvent::Kind kind) {
   switch (kind) {

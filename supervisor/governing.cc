@@ -2,17 +2,13 @@
 #include <algorithm>
 #include <array>
 
+#include "protocol/overloaded.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/event_log.h"
 
 namespace kurultai {
 
 namespace {
-
-template <typename... Cases>
-struct overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 constexpr Bytes worth_reclaiming = mebibytes(8);
 constexpr Duration longest_reclaim{3000};

@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include "protocol/overloaded.h"
 #include "supervisor/dispatcher.h"
 #include "supervisor/schedules.h"
 
@@ -26,11 +27,6 @@ using prometheus::Gauge;
 using prometheus::Histogram;
 
 namespace {
-
-template <typename... Cases>
-struct overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 const Histogram::BucketBoundaries seconds_buckets = {0.001, 0.005, 0.025, 0.1, 0.5,  1,
                                                      5,     15,    60,    300, 1800, 3600};
