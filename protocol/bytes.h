@@ -24,9 +24,11 @@ constexpr Bytes kibibytes(std::int64_t n) { return {n * 1024}; }
 constexpr Bytes mebibytes(std::int64_t n) { return {n * 1024 * 1024}; }
 constexpr Bytes gibibytes(std::int64_t n) { return {n * 1024 * 1024 * 1024}; }
 
-/// `share` (0.85) of `whole`, rounded down.
+/// `share` (0.85) of `whole`, rounded down. Of a share that is no number, or too large for one: more than any memory.
 constexpr Bytes share_of(Bytes whole, double share) {
-  return {static_cast<std::int64_t>(static_cast<double>(whole.count) * share)};
+  constexpr double too_many = 0x1p62;
+  const double bytes = static_cast<double>(whole.count) * share;
+  return {bytes < too_many ? static_cast<std::int64_t>(bytes) : static_cast<std::int64_t>(too_many)};
 }
 
 /// Reads `512MiB`, `1GiB`, `1.5GiB`, `300M`, `64k`, `4096`. As in systemd and docker a bare letter is the

@@ -242,7 +242,7 @@ void Gateway::delete_task(const std::shared_ptr<Exchange>& exchange, const std::
     case CancelAnswer::accepted:
       break;
   }
-  dispatcher_.when_kept(id, [this, guard = std::weak_ptr(alive_), exchange, id](const Task* kept) {
+  dispatcher_.when_kept(id, [guard = std::weak_ptr(alive_), exchange, id](const Task* kept) {
     if (guard.expired() || !exchange->is_open()) return;
     if (kept == nullptr) return respond_error(*exchange, 404, "not_found", "there is no task " + id);
     respond_json(*exchange, 202, to_json(*kept));

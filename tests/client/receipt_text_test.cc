@@ -51,7 +51,7 @@ bool says(const std::string& text, const char* words) { return text.find(words) 
 }  // namespace
 
 TEST_CASE("a receipt is drawn with its figures, the ranking, the rungs and the minute before") {
-  const std::string text = receipt_text(why({decision()}));
+  const std::string text = receipt_text(why(json::array({decision()})));
   CHECK(says(text, "Task low1 (crawl, low): waits\n"));
   CHECK(says(
       text,
@@ -69,7 +69,7 @@ TEST_CASE("a receipt of a prediction says what was foreseen") {
   early["prediction"] = {
       {"growthBytesPerSecond", 50 * mib}, {"leftMs", 4200}, {"toActMs", 1000}, {"graceMs", 30000}};
   CHECK(says(
-      receipt_text(why({early})),
+      receipt_text(why(json::array({early}))),
       "preempt at 85 %); foreseen: it grew by 50MiB/s and would have been at the kill threshold in 4.2s, "
       "less than 1.0s to act and 30s of grace"));
 }
@@ -88,7 +88,7 @@ TEST_CASE("a receipt of admission names the task that room was made for, and wha
                     {{"workerId", "w3"}, {"heldBytes", 50 * mib}, {"expectedBytes", 0}}}},
                   {"endedWorkers", json::array()}};
   CHECK(
-      says(receipt_text(why({made})),
+      says(receipt_text(why(json::array({made}))),
            "preempt: room for task new1 (high), expected to use 200MiB beside 410MiB that others may use, of "
            "435MiB below the preempt threshold; done after 12ms\n"));
 }
@@ -106,7 +106,7 @@ TEST_CASE("the caps that a task died of are listed") {
 
 TEST_CASE("a task that nothing was taken from, and an answer of another shape, are drawn too") {
   CHECK(says(receipt_text(why(json::array())), "The governor took nothing from it."));
-  CHECK(says(receipt_text(why({json::object()})), "Task low1"));
+  CHECK(says(receipt_text(why(json::array({json::object()}))), "Task low1"));
   CHECK(says(receipt_text(json::array()), "Task "));
 }
 

@@ -38,7 +38,8 @@ def own_extra():
     if not is_instrumented():
         return 0
     with open(os.path.join(BIN, "kurultaid"), "rb") as file:
-        return 24 if b"__gcov_init" in file.read() else 80
+        program = file.read()
+    return 24 if b"__gcov_init" in program else 80 if b"__tsan_init" in program else 40
 
 
 def wait_until(condition, what, timeout=10.0):

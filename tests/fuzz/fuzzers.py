@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the fuzzers with clang and runs each for KURULTAI_FUZZ_SECONDS (60), as many at once as there are processors,
-beginning with what corpus/ holds. What makes one fail is kept in build-fuzz/found, to be run again with
-`build-fuzz/bin/fuzz_NAME FILE`, and is worth a place in corpus/. With KURULTAI_FUZZ_KEEP=DIR each begins with what an earlier
+beginning with what corpus/ holds. What makes one fail is kept in build-asan/found, to be run again with
+`build-asan/bin/fuzz_NAME FILE`, and is worth a place in corpus/. With KURULTAI_FUZZ_KEEP=DIR each begins with what an earlier
 run has left in DIR/NAME, too, and leaves there what it found of use."""
 
 import concurrent.futures
@@ -15,7 +15,7 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-BUILD = ROOT / "build-fuzz"
+BUILD = ROOT / "build-asan"
 SECONDS = int(os.environ.get("KURULTAI_FUZZ_SECONDS", "60"))
 KEEP = os.environ.get("KURULTAI_FUZZ_KEEP")
 WANTED = os.environ.get("KURULTAI_FUZZ", "").split()  # names; none: all
@@ -61,8 +61,7 @@ def fuzz(name):
 class Fuzz(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        options = ["-DKURULTAI_FUZZ=ON", "-DCMAKE_C_COMPILER=clang-19", "-DCMAKE_CXX_COMPILER=clang++-19", "-DCMAKE_CXX_FLAGS=-O1"]
-        done = subprocess.run([ROOT / "tools/build", "--type", "Debug", "--dir", BUILD, "--", *options], capture_output=True, text=True, check=False)
+        done = subprocess.run([ROOT / "tools/build", "--sanitize", "--target", "fuzzers"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise AssertionError(f"the fuzzers do not build:\n{done.stdout}{done.stderr}")
         cls.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())

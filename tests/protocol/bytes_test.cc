@@ -133,6 +133,8 @@ TEST_CASE("sizes add, subtract and compare") {
   CHECK(mebibytes(1) + kibibytes(1) - mebibytes(1) == Bytes{1024});
   CHECK(gibibytes(1) > mebibytes(1023));
   CHECK(share_of(mebibytes(100), 0.85) == mebibytes(85));
+  CHECK(share_of(mebibytes(100), std::numeric_limits<double>::quiet_NaN()) > gibibytes(1 << 20));
+  CHECK(share_of(mebibytes(100), 1e300) > gibibytes(1 << 20));
   CHECK((Bytes{1} - Bytes{2}).count == -1);
 }
 

@@ -228,7 +228,7 @@ void read_supervisor(Reader& reader, const YamlNode& node, const Environment& en
 
 void read_profile(Reader& reader, const YamlNode& root, const Environment& environment, Profile& profile) {
   const auto nested = [&](auto read) -> Taker {
-    return [&reader, &profile, read](const YamlNode& node) -> std::optional<std::string> {
+    return [read](const YamlNode& node) -> std::optional<std::string> {
       read(node);
       return std::nullopt;
     };
