@@ -24,7 +24,7 @@ constexpr Bytes kibibytes(std::int64_t n) { return {n * 1024}; }
 constexpr Bytes mebibytes(std::int64_t n) { return {n * 1024 * 1024}; }
 constexpr Bytes gibibytes(std::int64_t n) { return {n * 1024 * 1024 * 1024}; }
 
-/// `share` (0.85) of `whole`, rounded down. Of a share that is no number, or too large for one: more than any memory.
+/// `share` (0.85) of `whole`, rounded down. Of a share that is no number, or too large: more than any memory.
 constexpr Bytes share_of(Bytes whole, double share) {
   constexpr double too_many = 0x1p62;
   const double bytes = static_cast<double>(whole.count) * share;
