@@ -1,9 +1,20 @@
 #include "config/near_name.h"
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 namespace kurultai {
+
+namespace {
+
+/// Whether `name` has `word` between two underscores, or an underscore and an end.
+bool has_word(std::string_view name, std::string_view word) {
+  return !word.empty() &&
+         ("_" + std::string(name) + "_").find("_" + std::string(word) + "_") != std::string::npos;
+}
+
+}  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
@@ -38,6 +49,18 @@ std::optional<std::string> near_name(std::string_view word, std::span<const std:
 
 std::string meant_or_known(std::string_view word, std::span<const std::string> names) {
   if (const auto near = near_name(word, names)) return ", did you mean '" + *near + "'?";
+  constexpr std::size_t few = 4;
+  std::vector<std::string> alike;
+  std::ranges::copy_if(names, std::back_inserter(alike),
+                       [&](const std::string& name) { return has_word(name, word); });
+  if (!alike.empty() && alike.size() <= few) {
+    std::string text = ", did you mean ";
+    for (std::size_t i = 0; i < alike.size(); ++i) {
+      if (i > 0) text += i + 1 == alike.size() ? " or " : ", ";
+      text += "'" + alike[i] + "'";
+    }
+    return text + "?";
+  }
   std::string text = "; known here:";
   for (const std::string& name : names) text += (&name == names.data() ? " " : ", ") + name;
   return text;

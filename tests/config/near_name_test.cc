@@ -32,6 +32,17 @@ TEST_CASE("the nearest name is offered when it is near enough") {
   CHECK_FALSE(near_name("x", std::vector<std::string>{}).has_value());
 }
 
+TEST_CASE("a part of few names means one of them, of many all that are known") {
+  const std::vector<std::string> names = {"memory_limit", "max_memory_deaths", "max_workers",
+                                          "max_tasks",    "max_lines",         "max_files"};
+  CHECK(meant_or_known("workers", names) == ", did you mean 'max_workers'?");
+  CHECK(meant_or_known("memory", names) == ", did you mean 'memory_limit' or 'max_memory_deaths'?");
+  CHECK(meant_or_known("max_worker", names) == ", did you mean 'max_workers'?");
+  CHECK(meant_or_known("mem", names).starts_with("; known here: memory_limit, max_memory_deaths, "));
+  CHECK(meant_or_known("max", names).starts_with("; known here: "));
+  CHECK(meant_or_known("", names).starts_with("; known here: "));
+}
+
 TEST_CASE("a word of a megabyte is compared with nothing") {
   CHECK_FALSE(near_name(std::string(1 << 20, 'm'), std::vector<std::string>{"memory"}).has_value());
 }
