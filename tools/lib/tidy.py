@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""tidy.py [--fix] [FILE...]: clang-tidy over all that build/ compiles of the tree, or over the C++ files named.
+"""tidy.py [--fix] [FILE...]: clang-tidy over all that is compiled of the tree, or over the C++ files named.
 
 Tests are left out: doctest's comparisons look like mistakes to half of the checks. What was found well is remembered in
-build/tidy by the content of everything that it includes.
+build-lint/tidy by the content of everything that it includes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = ROOT / "build"
+BUILD = ROOT / "build-lint"  # configured, not built
 KNOWN = BUILD / "tidy"
 FOLDERS = ("protocol", "governance", "config", "supervisor", "worker", "tools")
 BATCH = 10  # files, as in CMakeLists.txt
@@ -50,7 +50,6 @@ class Unit:
 
     sources: list
     options: list
-    directory: str
 
     @staticmethod
     def of(command):
@@ -62,7 +61,7 @@ class Unit:
         options = words[compiler + 1 : words.index("-o")]
         sources = includes(file) if "Unity" in file.parts else [file]
         checked = [source for source in sources if is_checked(source)]
-        return Unit(checked, [option for option in options if not option.startswith("-O")], command["directory"])
+        return Unit(checked, [option for option in options if not option.startswith("-O")])
 
     def main_file(self):
         """The file to name. The analyzer looks into the files of a batch if the batch has this word in its name (clang's
@@ -90,7 +89,7 @@ class Unit:
         if mark.exists():
             return None
         command = ["clang-tidy-19", "-quiet", *options, self.main_file(), "--", *self.options]
-        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=BUILD, capture_output=True, text=True)
         if done.returncode == 0:
             mark.touch()
             return None
@@ -116,7 +115,7 @@ def gathered(units):
         if len(unit.sources) > 1 or unit.sources[0].name == "main.cc":
             batches.append(unit)
         else:
-            alone.setdefault((unit.directory, *unit.options), []).append(unit)
+            alone.setdefault(tuple(unit.options), []).append(unit)
     for same in alone.values():
         for start in range(0, len(same), BATCH):
             files = [source for unit in same[start : start + BATCH] for source in unit.sources]
