@@ -17,8 +17,10 @@ from harness import MIB, PATIENCE, PYTHON, wait_until
 import level
 from level import BALLOON, LevelE2E, at_each_level
 
-# A sanitized supervisor takes 60 MiB more of it.
-BUDGET = 440 if harness.is_instrumented() else 320
+BUDGET = 320 + harness.own_extra()
+
+# How often it is all started, at most, until enough decisions were made: which ones depends on who is faster.
+WAVES = 4
 
 # Takes MIB by MIB with a pause in ms, up to a top, holds that for so many ms, and ends well.
 GROWS = ("import sys, time\nheld = []\nstep, pause, top, hold = map(int, sys.argv[1:])\n"
@@ -84,7 +86,19 @@ class Chaos(LevelE2E):
 
     def test_every_decision_can_be_made_again_from_its_receipt(self):
         daemon = self.chaotic()
-        tasks = self.start_all(daemon)
+        receipts = {}
+        for _ in range(WAVES):
+            receipts |= self.receipts_of(daemon, self.start_all(daemon))
+            actions = [receipt["action"] for receipt in receipts.values()]
+            if actions.count("preempt") + actions.count("suspend") >= 3 and actions.count("kill") >= 2:
+                break
+        else:
+            self.fail(f"too little went wrong for a test of it: {actions}")
+        self.decided_again(receipts)
+        self.assertEqual(daemon.get("/health").json["status"], "ok")
+
+    def receipts_of(self, daemon, tasks):
+        """All that are made until the tasks have ended."""
         receipts = {}
 
         def look():
@@ -94,11 +108,7 @@ class Chaos(LevelE2E):
                     receipts[decision["id"]] = decision
             return all(daemon.task(task)["state"] in ("completed", "failed") for task in tasks)
         wait_until(look, "all have come to their end", 120)
-        actions = [receipt["action"] for receipt in receipts.values()]
-        self.assertGreaterEqual(actions.count("preempt") + actions.count("suspend"), 3, actions)
-        self.assertGreaterEqual(actions.count("kill"), 2, actions)
-        self.decided_again(receipts)
-        self.assertEqual(daemon.get("/health").json["status"], "ok")
+        return receipts
 
     def decided_again(self, receipts):
         program = os.path.join(harness.BIN, "kurultai-decide-again")
