@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Builds the fuzzers with clang and runs each for KURULTAI_FUZZ_SECONDS (60), as many at once as there are processors,
-beginning with what corpus/ holds. What makes one fail is kept in build-asan/found, to be run again with
+"""Builds the fuzzers with clang and runs each for KURULTAI_FUZZ_SECONDS (60), KURULTAI_FUZZ_JOBS at once (as many as there
+are processors), beginning with what corpus/ holds. What makes one fail is kept in build-asan/found, to be run again with
 `build-asan/bin/fuzz_NAME FILE`, and is worth a place in corpus/. With KURULTAI_FUZZ_KEEP=DIR each begins with what an earlier
 run has left in DIR/NAME, too, and leaves there what it found of use."""
 
@@ -17,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build-asan"
 SECONDS = int(os.environ.get("KURULTAI_FUZZ_SECONDS", "60"))
+JOBS = int(os.environ.get("KURULTAI_FUZZ_JOBS", os.cpu_count()))
 KEEP = os.environ.get("KURULTAI_FUZZ_KEEP")
 WANTED = os.environ.get("KURULTAI_FUZZ", "").split()  # names; none: all
 
@@ -64,7 +65,7 @@ class Fuzz(unittest.TestCase):
         done = subprocess.run([ROOT / "tools/build", "--sanitize", "--target", "fuzzers"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise AssertionError(f"the fuzzers do not build:\n{done.stdout}{done.stderr}")
-        cls.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        cls.pool = concurrent.futures.ThreadPoolExecutor(JOBS)
         cls.runs = {name: cls.pool.submit(fuzz, name) for name in sorted(FUZZERS) if not WANTED or name in WANTED}
 
     @classmethod

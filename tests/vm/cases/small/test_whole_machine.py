@@ -105,8 +105,12 @@ class WholeMachine(LevelE2E):
         return daemon
 
     def guardian_of(self, daemon):
-        found = [int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/comm")
-                 if path.read_text().strip() == "kurultai-guard" and f"PPid:\t{daemon.pid}\n" in (path.parent / "status").read_text()]
+        found = []
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                text = status.read_text()
+                if "Name:\tkurultai-guard\n" in text and f"PPid:\t{daemon.pid}\n" in text:
+                    found.append(int(status.parent.name))
         self.assertEqual(len(found), 1, found)
         return found[0]
 
