@@ -203,13 +203,13 @@ Result<LifeRecord> LifeParser::parse_header(std::string_view line) {
   if (!rules) return failure(rules.error().message);
   const json started = tree->value("startedAt", json());
   const json guarantee = tree->value("guarantee", json());
-  const json machine = tree->value("machineBytes", json());
-  if (!started.is_string() || !guarantee.is_string() || !machine.is_number_integer())
+  const auto machine = if_whole(tree->value("machineBytes", json()));
+  if (!started.is_string() || !guarantee.is_string() || !machine)
     return failure("its first line lacks startedAt, guarantee or machineBytes");
   has_header_ = true;
   budget_ = rules->budget;
-  return LifeHeader{started.get<std::string>(), guarantee.get<std::string>(),
-                    Bytes{machine.get<std::int64_t>()}, *std::move(rules)};
+  return LifeHeader{started.get<std::string>(), guarantee.get<std::string>(), Bytes{*machine},
+                    *std::move(rules)};
 }
 
 Result<LifeRecord> LifeParser::parse_task(LifeFields& fields) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "protocol/json_text.h"
 #include "protocol/words.h"
 
 namespace kurultai {
@@ -50,7 +51,7 @@ QueueLimits parse_limits(const json& object) {
 
 PolicyRules parse_rules_whole(const json& object) {
   PolicyRules rules;
-  rules.budget = {object.at("budgetBytes").get<std::int64_t>()};
+  rules.budget = {whole_of(object.at("budgetBytes"))};
   if (rules.budget <= Bytes{} || rules.budget > most_budget)
     throw std::invalid_argument("'budgetBytes' is no budget");
   const json& thresholds = object.at("thresholds");

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+
+#include "protocol/json_text.h"
 
 namespace kurultai {
 
@@ -97,12 +100,15 @@ json rung_json(const Rung& rung, TimePoint now) {
 }
 
 TimePoint ago(const json& milliseconds) {
-  return TimePoint{} - std::chrono::round<TimePoint::duration>(Milliseconds(milliseconds.get<double>()));
+  constexpr double most = 1e12;  // 31 years; in nanoseconds it is a number
+  const auto count = milliseconds.get<double>();
+  if (!(std::abs(count) <= most)) throw std::invalid_argument("a time that is none");
+  return TimePoint{} - std::chrono::round<TimePoint::duration>(Milliseconds(count));
 }
 
-Duration ms_in(const json& object, const char* name) { return Duration{object.at(name).get<std::int64_t>()}; }
+Duration ms_in(const json& object, const char* name) { return Duration{whole_of(object.at(name))}; }
 
-Bytes bytes_in(const json& object, const char* name) { return {object.at(name).get<std::int64_t>()}; }
+Bytes bytes_in(const json& object, const char* name) { return {whole_of(object.at(name))}; }
 
 Priority priority_in(const json& object) {
   return parse_priority(object.at("priority").get<std::string>()).value();

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "protocol/utf8.h"
+
 namespace kurultai {
 namespace {
 
@@ -50,7 +52,7 @@ struct JsonPath::Reader {
 };
 
 Result<JsonPath> JsonPath::parse(std::string_view text) {
-  const std::string shown = "path '" + std::string(text.substr(0, 64)) + "'";
+  const std::string shown = "path '" + std::string(utf8_prefix(text, 64)) + "'";
   if (text.empty()) return failure("a path is empty; $ is the whole line");
   if (text.size() > longest) return failure(shown + " is longer than " + std::to_string(longest) + " bytes");
   JsonPath path;
@@ -62,7 +64,7 @@ Result<JsonPath> JsonPath::parse(std::string_view text) {
   }
   while (!reader.rest.empty()) {
     if (!reader.read_step(path.steps_.emplace_back())) {
-      return failure(shown + " is wrong before '" + std::string(reader.rest.substr(0, 16)) +
+      return failure(shown + " is wrong before '" + std::string(utf8_prefix(reader.rest, 16)) +
                      "'; steps are .name, ['any name'], [2], [-1] and [*]");
     }
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
 
 #include "protocol/utf8.h"
@@ -148,6 +149,18 @@ Result<json> parse_json(std::string_view text, DuplicateKeys duplicates) {
 bool is_too_deep(const Error& error) { return error.code == ELOOP; }
 
 std::string to_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+std::optional<std::int64_t> if_whole(const json& value) {
+  if (!value.is_number_integer()) return std::nullopt;
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX))
+    return std::nullopt;
+  return value.get<std::int64_t>();
+}
+
+std::int64_t whole_of(const json& value) {
+  if (const auto number = if_whole(value)) return *number;
+  throw std::invalid_argument(to_text(value) + " is no whole number, or too large");
+}
 
 bool is_plain(std::string_view text) {
   std::uint64_t eight = 0;

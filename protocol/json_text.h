@@ -2,7 +2,9 @@
 // nlohmann_json accepts any depth, and a tree of 100,000 levels overflows the stack when it is copied.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +25,12 @@ bool is_too_deep(const Error& error);
 
 /// Compact text; bytes that are not UTF-8 become U+FFFD, so it never throws.
 std::string to_text(const nlohmann::json& value);
+
+/// A number that was written as a whole one and fits; nothing for anything else. The library would cast a
+/// fraction, whatever its size.
+std::optional<std::int64_t> if_whole(const nlohmann::json& value);
+/// The same; throws std::invalid_argument, as the library does for other types.
+std::int64_t whole_of(const nlohmann::json& value);
 
 /// Whether `text` is a JSON string as it stands, but for the quotes: ASCII that needs no escape. As most are:
 /// ids, words and times.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "protocol/json_text.h"
+#include "protocol/utf8.h"
 
 namespace kurultai {
 
@@ -77,7 +78,7 @@ Result<void> read_member(const std::string& name, const json& value, OutputRule&
   const auto saying =
       std::find_if(sayings.begin(), sayings.end(), [&](const auto& one) { return one.first == name; });
   if (saying == sayings.end()) {
-    return failure("unknown key '" + name.substr(0, 64) +
+    return failure("unknown key '" + std::string(utf8_prefix(name, 64)) +
                    "'; known here: when, progress, result, error, join");
   }
   if (!rule.what.empty()) return failure("only one of progress, result and error");

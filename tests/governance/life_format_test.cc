@@ -278,6 +278,9 @@ TEST_CASE("what is no recording") {
   std::string no_budget = header_line();
   no_budget.replace(no_budget.find("104857600"), 9, "0");
   CHECK(refused(no_budget) == "rules: 'budgetBytes' is no budget");
+  std::string endless = header_line();
+  endless.replace(endless.find("104857600"), 9, "1e300");
+  CHECK(refused(endless) == "rules: 1e+300 is no whole number, or too large");
 }
 
 TEST_CASE("what is wrong with a line is named") {

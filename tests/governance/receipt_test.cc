@@ -165,6 +165,13 @@ TEST_CASE("what is no receipt is refused with the field") {
     REQUIRE_FALSE(read.has_value());
     CHECK(read.error().message.find(name) != std::string::npos);
   }
+  for (const auto& [name, number] :
+       {std::pair("memoryBytes", 1e300), {"graceMs", 1e300}, {"backInMs", 1e300}}) {
+    CAPTURE(name);
+    auto bad = good;
+    bad["ranking"][0][name] = number;
+    CHECK_FALSE(parse_receipt(bad).has_value());
+  }
   good["ranking"][0]["priority"] = "urgent";
   CHECK_FALSE(parse_receipt(good).has_value());
   CHECK_FALSE(parse_receipt(nlohmann::json::array()).has_value());

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "protocol/utf8.h"
+
 namespace kurultai::json_path_test {
 using nlohmann::json;
 
@@ -59,6 +61,17 @@ TEST_CASE("a path that is none is refused") {
   }
   CHECK(JsonPath::parse("a.b[0").error().message ==
         "path 'a.b[0' is wrong before ''; steps are .name, ['any name'], [2], [-1] and [*]");
+}
+
+TEST_CASE("what is wrong with a path is cut between characters") {
+  for (const std::size_t length : {1, 2, 3, 4, 14, 15, 16, 62, 63, 64}) {
+    CAPTURE(length);
+    const std::string path =
+        std::string(length, 'a') + "[" + std::string(length, 'x') + "\u00e4\u00e4\u00e4\u00e4";
+    const auto parsed = JsonPath::parse(path);
+    REQUIRE_FALSE(parsed);
+    CHECK(is_utf8(parsed.error().message));
+  }
 }
 
 TEST_CASE("a path has limits") {

@@ -124,6 +124,17 @@ TEST_CASE("a key that stands twice is refused, or the last one wins") {
             .message.size() < 200);
 }
 
+TEST_CASE("a whole number is one as it is written, and fits") {
+  CHECK(whole_of(json(5)) == 5);
+  CHECK(whole_of(json(-5)) == -5);
+  CHECK(whole_of(json(INT64_MAX)) == INT64_MAX);
+  for (const char* text : {"1.5", "1.0", "1e300", "-1e300", "9223372036854775808", "18446744073709551615",
+                           "true", "null", "\"5\""}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS(whole_of(*parse_json(text)), std::invalid_argument);
+  }
+}
+
 TEST_CASE("values are written compactly, and bytes that are no text become U+FFFD") {
   CHECK(to_text(json::parse(R"( {"a" : [ 1 , 2.5 , null ] } )")) == R"({"a":[1,2.5,null]})");
   CHECK(to_text(json("a\xFFz")) == "\"a\xEF\xBF\xBDz\"");

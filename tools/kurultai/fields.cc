@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "protocol/json_text.h"
+
 namespace kurultai {
 
 const nlohmann::json& nothing() {
@@ -21,9 +23,7 @@ std::string text_field(const nlohmann::json& object, const char* name) {
 }
 
 std::optional<std::int64_t> int_field(const nlohmann::json& object, const char* name) {
-  const auto& value = field(object, name);
-  if (!value.is_number_integer()) return std::nullopt;
-  return value.get<std::int64_t>();
+  return if_whole(field(object, name));
 }
 
 std::optional<double> number_field(const nlohmann::json& object, const char* name) {
