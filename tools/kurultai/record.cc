@@ -87,7 +87,9 @@ Answer<Recorded> record_trace(std::FILE* out, const Looking& look, Duration inte
   const Interrupts interrupts;
   const auto start = steady_clock::now();
   Recorded recorded;
-  for (auto due = start; wait_until(due, interrupts); due = std::max(due + interval, steady_clock::now())) {
+  const auto end = start + length;
+  for (auto due = start; wait_until(due, interrupts);
+       due = std::min(std::max(due + interval, steady_clock::now()), end)) {
     recorded.took = std::chrono::duration_cast<Duration>(steady_clock::now() - start);
     if (recorded.took >= length) break;
     const auto seen = look();
