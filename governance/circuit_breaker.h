@@ -27,6 +27,7 @@ struct BreakerSettings {
   std::vector<Duration> backoff = {std::chrono::seconds(1), std::chrono::seconds(2), std::chrono::seconds(4),
                                    std::chrono::seconds(8)};  // the last one repeats; empty: no pause
   Duration probe_timeout = std::chrono::seconds(60);          // 0: whoever has the probe always gives it back
+  bool operator==(const BreakerSettings&) const = default;
 };
 
 /// Who makes a call: a task, or a worker, which tells its calls apart by number.
