@@ -24,6 +24,7 @@ class Checker {
     for (std::size_t& limit : config_.queue.per_level) limit = std::min(limit, config_.queue.max_depth);
     for (const auto& [name, agent] : config_.agents) check_agent("agents." + name, agent);
     check_schedules();
+    check_publishers();
   }
 
  private:
@@ -102,6 +103,30 @@ class Checker {
     if (!names.insert(schedule.name).second)
       refuse({path},
              "there is a schedule " + in_quotes(schedule.name) + " already; give one of them a `name`");
+  }
+
+  void check_publishers() {
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < config_.publishers.size(); ++i) {
+      const std::string path = "publishers." + std::to_string(i);
+      if (sound({path})) check_publisher(path, config_.publishers[i], names);
+    }
+  }
+
+  void check_publisher(const std::string& path, PublisherConfig& publisher, std::set<std::string>& names) {
+    if (publisher.url.empty() == publisher.url_file.empty())
+      return refuse({path},
+                    "one of url and url_file says where to, as in `url: https://ops.example.org/kurultai`");
+    if (!was_given(path + ".connect_timeout")) {
+      publisher.connect_timeout = std::min(publisher.connect_timeout, publisher.timeout);
+    } else if (publisher.connect_timeout > publisher.timeout) {
+      return refuse(
+          {path + ".connect_timeout"},
+          to_string(publisher.connect_timeout) + " is more than timeout, " + to_string(publisher.timeout));
+    }
+    if (!names.insert(publisher.name).second)
+      refuse({path},
+             "there is a publisher " + in_quotes(publisher.name) + " already; give one of them a `name`");
   }
 
   void check_gateway() {

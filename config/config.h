@@ -191,6 +191,22 @@ struct ScheduleConfig {
   Duration timeout{0};           // 0: the agent's
 };
 
+enum class PublisherType { webhook };
+
+/// Somebody outside who is told of events.
+struct PublisherConfig {
+  std::string name;  // empty in the file: the type
+  PublisherType type = PublisherType::webhook;
+  std::string url;                                    // empty: url_file
+  std::string url_file;                               // where the address is a secret
+  std::string token_file;                             // empty: no Authorization
+  std::vector<std::string> events;                    // their names; empty: all
+  Duration timeout{std::chrono::seconds(10)};         // from the first byte asked to the last answered
+  Duration connect_timeout{std::chrono::seconds(5)};  // of it
+  Bytes buffer = mebibytes(1);                        // events that wait; the oldest make room
+  bool operator==(const PublisherConfig&) const = default;
+};
+
 struct FeatureFlags {  // FF_… in the environment only, on unless `false`
   bool memory_governance = true;
   bool worker_pool = true;
@@ -205,8 +221,9 @@ struct Config {
   OvertakingConfig overtaking;
   AdmissionRule admission = AdmissionRule::footprint;
   std::map<std::string, AgentConfig> agents;
-  std::vector<ScheduleConfig> schedules;  // no two of one name
-  BreakerSettings circuit_breakers;       // of agents and of what they call
+  std::vector<ScheduleConfig> schedules;    // no two of one name
+  std::vector<PublisherConfig> publishers;  // likewise
+  BreakerSettings circuit_breakers;         // of agents and of what they call
   GatewayConfig gateway;
   IpcConfig ipc;
   StoreConfig store;

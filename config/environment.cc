@@ -42,12 +42,13 @@ void read_variable(const std::string& variable, const Setting<Root>& setting, co
 }
 
 /// The whole list.
-void read_schedule_variable(const Environment& environment, Config& config, Findings& findings) {
-  const std::string variable = variable_of("schedules");
+void read_list_variable(const std::string& key, const Environment& environment, Config& config,
+                        Findings& findings) {
+  const std::string variable = variable_of(key);
   const auto text = environment(variable);
   if (!text || text->empty()) return;
   if (const auto node = node_of(*text, true, {variable, {}}, findings))
-    read_schedules(*node, variable, config, findings);
+    read_list(key, *node, variable, config, findings);
 }
 
 void read_flag(std::string_view variable, const Environment& environment, bool& flag) {
@@ -72,7 +73,7 @@ void read_environment(const Environment& environment, Config& config, Findings& 
       read_variable(variable_of(path), setting, path, environment, agent, findings);
     }
   }
-  read_schedule_variable(environment, config, findings);
+  for (const std::string& key : list_keys()) read_list_variable(key, environment, config, findings);
   read_flag("FF_MEMORY_GOVERNANCE", environment, config.flags.memory_governance);
   read_flag("FF_WORKER_POOL", environment, config.flags.worker_pool);
   read_flag("FF_CIRCUIT_BREAKERS", environment, config.flags.circuit_breakers);

@@ -79,7 +79,10 @@ class SectionReader {
   }
 
   void refuse_key(const YamlNode::Entry& entry, const std::string& section, std::vector<std::string> names) {
-    if (section.empty() && prefix_.empty()) names.insert(names.end(), {"agents", "schedules"});
+    if (section.empty() && prefix_.empty()) {
+      names.emplace_back("agents");
+      names.insert(names.end(), list_keys().begin(), list_keys().end());
+    }
     findings_.refuse({file_, entry.at},
                      "unknown key " + in_quotes(entry.key) + meant_or_known(entry.key, names));
   }
@@ -112,39 +115,92 @@ void read_agents(const YamlNode& node, const std::string& file, Config& config, 
   for (const YamlNode::Entry& entry : node.entries) read_agent(entry, file, config, findings);
 }
 
-void read_schedule(const YamlNode& node, const std::string& path, const std::string& file, Config& config,
-                   Findings& findings) {
+/// Of schedules or publishers, which are lists of maps of settings.
+template <typename Item>
+struct ListRule {
+  std::string_view key;
+  std::string_view example;
+  std::size_t most;
+  const std::vector<Setting<Item>>& settings;
+  void (*complete)(Item& item);  // what was left out
+};
+
+template <typename Item>
+void read_item(const ListRule<Item>& rule, const YamlNode& node, const std::string& path,
+               const std::string& file, std::vector<Item>& list, Findings& findings) {
   findings.given(path, {file, node.at});
-  ScheduleConfig schedule;
+  Item item;
   const std::size_t before = findings.count();
-  SectionReader<ScheduleConfig> reader(schedule_settings(), path + ".", file, schedule, findings);
+  SectionReader<Item> reader(rule.settings, path + ".", file, item, findings);
   reader.read(node, "", [](const YamlNode::Entry&) { return false; });
   if (findings.count() > before) findings.broken(path);
-  if (schedule.name.empty()) schedule.name = schedule.agent;
-  config.schedules.push_back(std::move(schedule));
+  rule.complete(item);
+  list.push_back(std::move(item));
 }
+
+template <typename Item>
+void read_items(const ListRule<Item>& rule, const YamlNode& node, const std::string& file,
+                std::vector<Item>& list, Findings& findings) {
+  list.clear();
+  const std::string key(rule.key);
+  if (node.kind == YamlNode::Kind::null) return;
+  if (node.kind != YamlNode::Kind::sequence) {
+    return findings.refuse({file, node.at},
+                           key + ": expected a list, as in `- " + std::string(rule.example) + "`");
+  }
+  if (node.items.size() > rule.most)
+    return findings.refuse({file, node.at}, key + ": more than " + std::to_string(rule.most) + " of them");
+  for (std::size_t i = 0; i < node.items.size(); ++i)
+    read_item(rule, node.items[i], key + "." + std::to_string(i), file, list, findings);
+}
+
+using ListReader = void (*)(const YamlNode& node, const std::string& file, Config& config,
+                            Findings& findings);
+
+void read_schedules(const YamlNode& node, const std::string& file, Config& config, Findings& findings) {
+  const ListRule<ScheduleConfig> rule{"schedules", "{agent: a, every: 30s}", most_schedules,
+                                      schedule_settings(), [](ScheduleConfig& schedule) {
+                                        if (schedule.name.empty()) schedule.name = schedule.agent;
+                                      }};
+  read_items(rule, node, file, config.schedules, findings);
+}
+
+void read_publishers(const YamlNode& node, const std::string& file, Config& config, Findings& findings) {
+  const ListRule<PublisherConfig> rule{"publishers", "{type: webhook, url: https://ops.example.org/kurultai}",
+                                       most_publishers, publisher_settings(), [](PublisherConfig& publisher) {
+                                         if (publisher.name.empty()) publisher.name = "webhook";
+                                       }};
+  read_items(rule, node, file, config.publishers, findings);
+}
+
+constexpr std::pair<std::string_view, ListReader> lists[] = {{"schedules", read_schedules},
+                                                             {"publishers", read_publishers}};
 
 }  // namespace
 
-void read_schedules(const YamlNode& node, const std::string& file, Config& config, Findings& findings) {
-  config.schedules.clear();
-  if (node.kind == YamlNode::Kind::null) return;
-  if (node.kind != YamlNode::Kind::sequence)
-    return findings.refuse({file, node.at}, "schedules: expected a list, as in `- {agent: a, every: 30s}`");
-  if (node.items.size() > most_schedules) {
-    return findings.refuse({file, node.at},
-                           "schedules: more than " + std::to_string(most_schedules) + " of them");
+const std::vector<std::string>& list_keys() {
+  static const std::vector<std::string> keys = [] {
+    std::vector<std::string> all;
+    for (const auto& list : lists) all.emplace_back(list.first);
+    return all;
+  }();
+  return keys;
+}
+
+void read_list(const std::string& key, const YamlNode& node, const std::string& file, Config& config,
+               Findings& findings) {
+  for (const auto& [name, read] : lists) {
+    if (name == key) read(node, file, config, findings);
   }
-  for (std::size_t i = 0; i < node.items.size(); ++i)
-    read_schedule(node.items[i], "schedules." + std::to_string(i), file, config, findings);
 }
 
 void read_tree(const YamlNode& root, const std::string& file, Config& config, Findings& findings) {
   SectionReader<Config> reader(config_settings(), "", file, config, findings);
   reader.read(root, "", [&](const YamlNode::Entry& entry) {
+    const bool is_list = std::ranges::find(list_keys(), entry.key) != list_keys().end();
+    if (is_list) read_list(entry.key, entry.value, file, config, findings);
     if (entry.key == "agents") read_agents(entry.value, file, config, findings);
-    if (entry.key == "schedules") read_schedules(entry.value, file, config, findings);
-    return entry.key == "agents" || entry.key == "schedules";
+    return is_list || entry.key == "agents";
   });
 }
 

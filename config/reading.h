@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 #include "config/findings.h"
@@ -14,8 +15,11 @@ namespace kurultai {
 /// name.
 void read_tree(const YamlNode& root, const std::string& file, Config& config, Findings& findings);
 
-/// The list `schedules`, in the place of any there was.
-void read_schedules(const YamlNode& node, const std::string& file, Config& config, Findings& findings);
+/// Of the lists: schedules, publishers.
+const std::vector<std::string>& list_keys();
+/// One of them, in the place of any there was.
+void read_list(const std::string& key, const YamlNode& node, const std::string& file, Config& config,
+               Findings& findings);
 
 /// Variables win over the file. An empty one counts as absent.
 void read_environment(const Environment& environment, Config& config, Findings& findings);

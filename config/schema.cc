@@ -55,6 +55,17 @@ Json schedules_schema() {
           {"items", std::move(schedule)}};
 }
 
+Json publishers_schema() {
+  Json publisher = section("");
+  publisher["type"] = "object";
+  for (const auto& setting : publisher_settings()) add_setting(publisher, setting);
+  publisher["oneOf"] = {{{"required", {"url"}}}, {{"required", {"url_file"}}}};
+  return {{"type", {"array", "null"}},
+          {"description", "Who outside is told of events."},
+          {"maxItems", most_publishers},
+          {"items", std::move(publisher)}};
+}
+
 }  // namespace
 
 std::string config_schema() {
@@ -64,6 +75,7 @@ std::string config_schema() {
   for (const auto& setting : config_settings()) add_setting(schema, setting);
   schema["properties"]["agents"] = agents_schema();
   schema["properties"]["schedules"] = schedules_schema();
+  schema["properties"]["publishers"] = publishers_schema();
   return schema.dump(2) + "\n";
 }
 

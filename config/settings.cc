@@ -7,6 +7,7 @@
 
 #include "config/health_setting.h"
 #include "config/output_setting.h"
+#include "config/setting_row.h"
 #include "config/setting_types.h"
 
 namespace kurultai {
@@ -15,24 +16,6 @@ namespace {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-/// One row. `access` gives the field of a Config or a const Config.
-template <typename Root, typename Type, typename Access>
-Setting<Root> row(std::string path, Applies applies, std::string about, const Type& type, Access access) {
-  Setting<Root> setting;
-  setting.path = std::move(path);
-  setting.about = std::move(about);
-  setting.applies = applies;
-  const Json schema = type.schema();
-  setting.structured = schema.contains("type") && (schema["type"] == "array" || schema["type"] == "object");
-  setting.read = [type, access](const YamlNode& node, Root& root, const Refuse& refuse) {
-    using Field = std::remove_reference_t<decltype(access(root))>;
-    if (auto value = type.read(node, refuse)) access(root) = static_cast<Field>(*std::move(value));
-  };
-  setting.print = [type, access](const Root& root) { return type.print(access(root)); };
-  setting.schema = [type] { return type.schema(); };
-  return setting;
-}
 
 constexpr Applies live = Applies::live;
 constexpr Applies at_restart = Applies::at_restart;
@@ -46,16 +29,10 @@ constexpr Size worker_size{mebibytes(1), largest};
 constexpr TimeSpan from_zero{Duration(0), longest};
 constexpr TimeSpan above_zero{milliseconds(1), longest};
 
-/// The way to a field of a Config or a const Config: the members to go through.
-template <typename... Members>
-auto field(Members... members) {
-  return [=](auto& root) -> auto& { return (root.*....*members); };
-}
-
 template <typename Type, typename Access>
 void add(std::vector<Setting<Config>>& table, std::string path, Applies applies, std::string about,
          const Type& type, Access access) {
-  table.push_back(row<Config>(std::move(path), applies, std::move(about), type, access));
+  table.push_back(setting_row<Config>(std::move(path), applies, std::move(about), type, access));
 }
 
 void add_threshold(std::vector<Setting<Config>>& table, Threshold threshold, std::string about) {
@@ -231,7 +208,7 @@ std::vector<Setting<Config>> make_config_settings() {
 template <typename Type, typename Access>
 void add(std::vector<Setting<AgentConfig>>& table, std::string path, std::string about, const Type& type,
          Access access) {
-  table.push_back(row<AgentConfig>(std::move(path), live, std::move(about), type, access));
+  table.push_back(setting_row<AgentConfig>(std::move(path), live, std::move(about), type, access));
 }
 
 void add_program(std::vector<Setting<AgentConfig>>& table) {
@@ -372,7 +349,7 @@ std::optional<std::string> schedule_name(std::string_view name) {
 template <typename Type, typename Access>
 void add(std::vector<Setting<ScheduleConfig>>& table, std::string path, std::string about, const Type& type,
          Access access) {
-  table.push_back(row<ScheduleConfig>(std::move(path), live, std::move(about), type, access));
+  table.push_back(setting_row<ScheduleConfig>(std::move(path), live, std::move(about), type, access));
 }
 
 std::vector<Setting<ScheduleConfig>> make_schedule_settings() {

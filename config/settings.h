@@ -36,8 +36,10 @@ struct Setting {
 const std::vector<Setting<Config>>& config_settings();
 const std::vector<Setting<AgentConfig>>& agent_settings();
 const std::vector<Setting<ScheduleConfig>>& schedule_settings();
+const std::vector<Setting<PublisherConfig>>& publisher_settings();
 
 inline constexpr std::size_t most_schedules = 1000;
+inline constexpr std::size_t most_publishers = 16;
 
 /// Reserved for commands that the client names (`kurultai exec`).
 inline constexpr std::string_view reserved_agent = "exec";

@@ -34,6 +34,17 @@ Json schedules_to_json(const Config& config) {
   return all;
 }
 
+Json publishers_to_json(const Config& config) {
+  Json all = Json::array();
+  for (const PublisherConfig& publisher : config.publishers) {
+    Json shown = Json::object();
+    for (const auto& setting : publisher_settings()) shown[setting.path] = setting.print(publisher);
+    shown.erase(publisher.url_file.empty() ? "url_file" : "url");
+    all.push_back(std::move(shown));
+  }
+  return all;
+}
+
 /// `memory.budget` as the JSON pointer /memory/budget.
 Json::json_pointer pointer_of(std::string path) {
   std::replace(path.begin(), path.end(), '.', '/');
@@ -47,6 +58,7 @@ Json shown_json(const Config& config, Values values) {
   for (const auto& [name, agent] : config.agents)
     shown["agents"][name] = agent_to_json(agent, config, values);
   shown["schedules"] = schedules_to_json(config);
+  shown["publishers"] = publishers_to_json(config);
   return shown;
 }
 
@@ -135,6 +147,7 @@ ConfigChange compare(const Config& before, const Config& after) {
       change.live.push_back("agents." + name);
   }
   if (schedules_to_json(before) != schedules_to_json(after)) change.live.emplace_back("schedules");
+  if (publishers_to_json(before) != publishers_to_json(after)) change.live.emplace_back("publishers");
   return change;
 }
 

@@ -218,16 +218,6 @@ std::string_view name_of(const Event& event) {
       event.body);
 }
 
-std::span<const std::string_view> event_names() {
-  static constexpr std::string_view names[] = {
-      "taskQueued",     "taskStarted",      "taskProgress",     "taskSuspended", "taskResumed",
-      "taskPreempted",  "taskCompleted",    "taskFailed",       "taskCancelled", "taskEvicted",
-      "taskRejected",   "heartbeatSkipped", "workerSpawned",    "workerReady",   "workerExited",
-      "memoryWarning",  "leakSuspected",    "thresholdCrossed", "budgetChanged", "orphanSwept",
-      "breakerChanged", "configReloaded",   "draining",         "drained",       "governanceWithheld"};
-  return names;
-}
-
 std::string_view task_of(const Event& event) {
   if (const auto* task = std::get_if<TaskEvent>(&event.body)) return task->task.id;
   if (const auto* skipped = std::get_if<HeartbeatSkipped>(&event.body)) return skipped->task.id;

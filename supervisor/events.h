@@ -108,7 +108,7 @@ struct DrainEvent {
   const DrainStatistics& statistics;
 };
 struct BreakerChanged {
-  std::string_view kind;  // agent, or called: what agents call
+  std::string_view kind;  // agent, publisher, or called: what agents call
   std::string_view name;
   std::string_view from, to;
 };
@@ -147,11 +147,9 @@ struct TaskEventFacts {
 /// Of an event that tells more: none.
 std::optional<TaskEventFacts> facts_of(const Event& event);
 
-/// The contract's name: workerSpawned, taskQueued …
+/// The contract's name, one of `event_names`: workerSpawned, taskQueued …
 std::string_view name_of(const Event& event);
 std::string_view name_of(TaskEvent::Kind kind);
-/// All that it can say.
-std::span<const std::string_view> event_names();
 /// The task it is about; empty if none.
 std::string_view task_of(const Event& event);
 /// The agent likewise.

@@ -44,6 +44,7 @@ ConfigResult<Config> read_config(const Options& options) {
     // Commands of one person, run once: what keeps a service from harm would only be in the way.
     config->flags.circuit_breakers = false;
     config->exec.env_pass = {"*"};
+    config->publishers.clear();
   }
   return config;
 }
@@ -230,7 +231,8 @@ int supervise(const Options& options, Config config) {
                                            .read_config = [&options] { return read_config(options); },
                                            .machine = around.total,
                                            .pool = pool_settings(options, *shared, *state, std::move(places)),
-                                           .gateway = gateway_settings(options, *shared, *state, *token)});
+                                           .gateway = gateway_settings(options, *shared, *state, *token),
+                                           .publisher = own_directory() + "/kurultai-publisher"});
   const bool is_over = loop.close(hung_disk);
   if (!guardian->is_there()) clear_without_guardian(care);
   if (!is_over) log_warning("a file operation hangs; it is left to itself");

@@ -14,6 +14,7 @@
 #include "supervisor/backstop.h"
 #include "supervisor/event_log.h"
 #include "supervisor/health.h"
+#include "supervisor/publishing/publishers.h"
 #include "supervisor/recorder.h"
 #include "supervisor/schedules.h"
 #include "supervisor/store/sqlite_journal.h"
@@ -25,6 +26,7 @@ namespace {
 constexpr Duration drain_limit{30000};
 constexpr Duration health_pace{5000};
 constexpr Duration last_chance{1000};  // of running tasks, when the supervisor is to end at once
+constexpr Duration last_events{2000};  // for those that publishers have not delivered yet
 
 /// What the supervisor itself may use of the budget; the workers' parent group gets the rest.
 Bytes reserve() {
@@ -47,6 +49,7 @@ class Supervisor {
         budget_(configured_budget()),
         told_budget_(budget_),
         events_([this] { return loop_.wall_now(); }, first_event_id(loop_.wall_now())),
+        publishers_(loop_, events_, std::move(parts.publisher), parts.pool.environment),
         dispatcher_(loop_, config_, controller_, events_, std::move(parts.pool), state_.spool, state_.logs),
         monitor_(
             loop_, controller_, monitor_settings(), [this] { return dispatcher_.activity(); },
@@ -56,10 +59,11 @@ class Supervisor {
               dispatcher_.on_reading(snapshot);
             }),
         schedules_(loop_, dispatcher_),
-        metrics_(dispatcher_, monitor_, schedules_),
+        metrics_(dispatcher_, monitor_, schedules_, publishers_),
         gateway_(
-            loop_, dispatcher_, monitor_, controller_, metrics_, schedules_, std::move(parts.gateway),
-            [this] { return reload(); }, [this]() -> const Health& { return look_at_health(); }),
+            loop_, dispatcher_, monitor_, controller_, metrics_, schedules_, publishers_,
+            std::move(parts.gateway), [this] { return reload(); },
+            [this]() -> const Health& { return look_at_health(); }),
         backstop_(loop_, controller_, dispatcher_) {
     dispatcher_.attach(monitor_);
     dispatcher_.on_drained([this] { leave(); });
@@ -68,6 +72,7 @@ class Supervisor {
     events_.add_sink([this](const Event& event) { metrics_.on_event(event); });
     events_.add_sink([this](const Event& event) { gateway_.on_event(event); });
     events_.add_sink([this](const Event& event) { schedules_.on_event(event); });
+    events_.add_sink([this](const Event& event) { publishers_.on_event(event); });
   }
 
   Result<void> run() {
@@ -86,6 +91,7 @@ class Supervisor {
     dispatcher_.remove_old_places();
     monitor_.start();
     keep_an_eye_on_health();
+    publishers_.configure(*config_);
     go_on_with(std::move(known));
     schedules_.configure(*config_);
     {
@@ -172,6 +178,13 @@ class Supervisor {
            to_string(room.reserve()) + ")";
   }
 
+  /// Only where nothing but readings holds memory back, or where nobody may give way.
+  std::string over_budget() const {
+    const MemorySnapshot& now = monitor_.last();
+    if (now.used <= now.budget) return {};
+    return to_string(now.used) + " of " + to_string(now.budget) + " are used";
+  }
+
   ConfigResult<ConfigChange> reload() {
     auto fresh = read_config_();
     if (!fresh) return std::unexpected(fresh.error());
@@ -187,6 +200,7 @@ class Supervisor {
     monitor_.configure(monitor_settings());
     budget_ = monitor_.machine_room().budget();
     schedules_.configure(*config_);
+    if (!is_leaving_) publishers_.configure(*config_);
     backstop_.set(share_of_workers());
     if (recorder_ != nullptr) recorder_->note(RulesSeen{loop_.now(), rules()});
     events_.emit("reload", ConfigReloaded{change.live, change.needs_restart});
@@ -200,6 +214,7 @@ class Supervisor {
       health_.note(part, why.empty() ? "" : what + why, now);
     };
     note("memory", "memory cannot be read: ", monitor_.trouble());
+    note("budget", "more than the budget: ", over_budget());
     note("machine", "", short_machine());
     note("workers", "", dispatcher_.trouble());
     note("backstop", "", backstop_.trouble());
@@ -208,6 +223,7 @@ class Supervisor {
              ? ""
              : "the guardian has ended: nobody would end the workers of a supervisor that is killed");
     note("logs", "logs of tasks cannot be written down: ", dispatcher_.logs().trouble());
+    note("publishers", "events are not delivered: ", publishers_.trouble());
     if (journal_ != nullptr) note("journal", "tasks cannot be written down: ", journal_->trouble());
     return health_;
   }
@@ -255,6 +271,7 @@ class Supervisor {
     if (again) {
       log_info("second signal: ending at once");
       hurry_.start(last_chance);
+      publishers_.hurry();
     }
     dispatcher_.drain(again ? Duration(0) : drain_limit, nullptr);
   }
@@ -277,6 +294,7 @@ class Supervisor {
   }
 
   void leave() {
+    is_leaving_ = true;
     monitor_.stop();
     schedules_.stop();
     health_timer_.stop();
@@ -285,7 +303,7 @@ class Supervisor {
     gateway_.stop();
     if (recorder_ != nullptr) recorder_->close();
     // What was answered just now still has to reach the clients.
-    last_words_.start(Duration(50));
+    publishers_.end(last_events, [this] { last_words_.start(Duration(50)); });
   }
 
   uv::Loop& loop_;
@@ -300,6 +318,7 @@ class Supervisor {
   Bytes budget_;       // in effect
   Bytes told_budget_;  // by the last event
   Events events_;
+  Publishers publishers_;
   std::unique_ptr<Recorder> recorder_;  // none: nobody asked for it
   Dispatcher dispatcher_;
   Monitor monitor_;
@@ -313,6 +332,7 @@ class Supervisor {
   uv::Timer hurry_{loop_, [this] { dispatcher_.kill_workers(); }};
   std::unique_ptr<uv::Stream> stdin_;
   bool asked_to_leave_ = false;
+  bool is_leaving_ = false;
 };
 
 }  // namespace

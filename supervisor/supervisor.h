@@ -29,6 +29,7 @@ struct SupervisorParts {
   Bytes machine;                                      // what `budget: auto` is at most
   PoolSettings pool;
   GatewaySettings gateway;
+  std::string publisher;  // kurultai-publisher
 };
 
 /// Until it was asked to end and has: what came of the tasks, on one line (empty for a client that asks for

@@ -16,6 +16,7 @@ MAY_INCLUDE = {
     "config": {"protocol", "governance"},
     "supervisor": {"protocol", "governance", "config"},
     "worker": {"protocol"},
+    "publisher": {"protocol"},
     "tools": {"protocol", "governance", "config"},
 }
 MEASURES = ("tools/bench/", "supervisor/memory/")
@@ -76,6 +77,7 @@ class IncludeRuleTest(unittest.TestCase):
             ("supervisor/a.cc", '#include "worker/launch.h"'),
             ("worker/a.cc", '#include "governance/governor.h"'),
             ("worker/a.cc", '#include "config/config.h"'),
+            ("publisher/a.cc", '#include "supervisor/events.h"'),
             ("tools/kurultai/a.cc", '#include "supervisor/uv/loop.h"'),
             ("tools/kurultai/a.cc", '#include "worker/launch.h"'),
             ("tools/kurultai/a.cc", '#include "supervisor/memory/controller.h"'),

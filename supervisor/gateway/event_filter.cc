@@ -4,6 +4,7 @@
 
 #include "config/near_name.h"
 #include "config/yaml_tree.h"
+#include "protocol/event_names.h"
 
 namespace kurultai {
 
@@ -14,7 +15,7 @@ bool EventFilter::wants(const KeptEvent& event) const {
 }
 
 Result<std::vector<std::string>> parse_event_types(std::string_view text) {
-  static const std::vector<std::string> known(event_names().begin(), event_names().end());
+  static const std::vector<std::string> known(std::begin(event_names), std::end(event_names));
   std::vector<std::string> types;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find(','), text.size());

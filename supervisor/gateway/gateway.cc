@@ -124,14 +124,15 @@ std::string error_json(std::string_view code, std::string_view message, std::chr
 }
 
 Gateway::Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller,
-                 Metrics& metrics, const Schedules& schedules, GatewaySettings settings, Reload reload,
-                 LookAtHealth look_at_health)
+                 Metrics& metrics, const Schedules& schedules, const Publishers& publishers,
+                 GatewaySettings settings, Reload reload, LookAtHealth look_at_health)
     : loop_(loop),
       dispatcher_(dispatcher),
       monitor_(monitor),
       controller_(controller),
       metrics_(metrics),
       schedules_(schedules),
+      publishers_(publishers),
       settings_(std::move(settings)),
       reload_(std::move(reload)),
       look_at_health_(std::move(look_at_health)),

@@ -43,7 +43,8 @@ class Gateway {
   using LookAtHealth = std::function<const Health&()>;
 
   Gateway(uv::Loop& loop, Dispatcher& dispatcher, Monitor& monitor, Controller& controller, Metrics& metrics,
-          const Schedules& schedules, GatewaySettings settings, Reload reload, LookAtHealth look_at_health);
+          const Schedules& schedules, const Publishers& publishers, GatewaySettings settings, Reload reload,
+          LookAtHealth look_at_health);
   ~Gateway();
 
   Result<void> start();
@@ -172,6 +173,7 @@ class Gateway {
   Controller& controller_;
   Metrics& metrics_;
   const Schedules& schedules_;
+  const Publishers& publishers_;
   GatewaySettings settings_;
   Reload reload_;
   LookAtHealth look_at_health_;

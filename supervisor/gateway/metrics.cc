@@ -14,6 +14,7 @@
 
 #include "protocol/overloaded.h"
 #include "supervisor/dispatcher.h"
+#include "supervisor/publishing/publishers.h"
 #include "supervisor/schedules.h"
 
 namespace kurultai {
@@ -203,6 +204,15 @@ struct Metrics::Families {
                                  .Name("kurultai_schedule_moments_total")
                                  .Help("Moments at which a scheduled task was due, by what came of it")
                                  .Register(registry);
+  Family<Counter>& published = BuildCounter()
+                                   .Name("kurultai_publisher_delivered_total")
+                                   .Help("Events that a publisher has delivered")
+                                   .Register(registry);
+  Family<Counter>& unpublished =
+      BuildCounter()
+          .Name("kurultai_publisher_dropped_total")
+          .Help("Events for which a publisher had no room, or that its receiver refused")
+          .Register(registry);
   Family<Gauge>& breaker = BuildGauge()
                                .Name("kurultai_circuit_breaker_state")
                                .Help("0 closed, 1 half-open, 2 open")
@@ -271,10 +281,12 @@ struct Metrics::Families {
                             .Add({}, reaction_buckets);
 };
 
-Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules)
+Metrics::Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules,
+                 const Publishers& publishers)
     : dispatcher_(dispatcher),
       monitor_(monitor),
       schedules_(schedules),
+      publishers_(publishers),
       families_(std::make_unique<Families>()) {
   Families& f = *families_;
   f.spawned.Add({});
@@ -427,6 +439,15 @@ void Metrics::refresh() {
   raise(f.moments.Add({{"outcome", "started"}}), static_cast<double>(totals.started));
   raise(f.moments.Add({{"outcome", "missed"}}), static_cast<double>(totals.missed));
   raise(f.moments.Add({{"outcome", "refused"}}), static_cast<double>(totals.refused));
+  const auto publishers = publishers_.counts();
+  if (publishers.empty()) {
+    f.published.Add({});
+    f.unpublished.Add({});
+  }
+  for (const auto& [publisher, events] : publishers) {
+    raise(f.published.Add({{"publisher", publisher}}), static_cast<double>(events.delivered));
+    raise(f.unpublished.Add({{"publisher", publisher}}), static_cast<double>(events.dropped));
+  }
   const Predictions::Counts& counts = dispatcher_.governor().predictions().counts();
   for (const auto& [outcome, count] :
        {std::pair("true", counts.come_true), {"false", counts.false_alarms}, {"averted", counts.averted}})
@@ -458,12 +479,16 @@ std::string Metrics::text(Exposition format) {
   }
   show(f.leak_growth, {{"worker", "supervisor"}}).Set(kurultai::leak_growth(dispatcher_.own_leak()));
   for (const std::string& agent : without_worker) show(f.worker_memory, {{"agent", agent}});
+  // A publisher, or what an agent calls, may have an agent's name.
+  const auto show_breaker = [&](const std::string& name, const CircuitBreaker& breaker) {
+    Gauge& gauge = show(f.breaker, {{"name", name}});
+    gauge.Set(std::max(gauge.Value(), static_cast<double>(breaker.state())));
+  };
   for (const auto* breakers : {&dispatcher_.breakers(), &dispatcher_.called_breakers()}) {
-    for (const auto& [name, breaker] : *breakers) {
-      Gauge& gauge = show(f.breaker, {{"name", name}});  // an agent may call something by an agent's name
-      gauge.Set(std::max(gauge.Value(), static_cast<double>(breaker.state())));
-    }
+    for (const auto& [name, breaker] : *breakers) show_breaker(name, breaker);
   }
+  for (const auto& publisher : publishers_.all())
+    show_breaker(publisher->config().name, publisher->outbox().breaker());
   std::string text = to_text(f.registry.Collect(), format);
   for (const auto& [family, gauge] : gauges) family->Remove(gauge);
   return text;

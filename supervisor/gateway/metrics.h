@@ -13,13 +13,15 @@ namespace kurultai {
 
 class Dispatcher;
 class Monitor;
+class Publishers;
 class Schedules;
 
 class Metrics {
  public:
   /// Label sets are bounded: agents come from the configuration; workers are dropped when they exit; of what
   /// agents call the dispatcher knows at most `BreakerTable::most`.
-  Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules);
+  Metrics(const Dispatcher& dispatcher, const Monitor& monitor, const Schedules& schedules,
+          const Publishers& publishers);
   ~Metrics();
 
   void on_event(const Event& event);
@@ -36,6 +38,7 @@ class Metrics {
   const Dispatcher& dispatcher_;
   const Monitor& monitor_;
   const Schedules& schedules_;
+  const Publishers& publishers_;
   std::unique_ptr<Families> families_;
 };
 

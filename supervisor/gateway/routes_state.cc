@@ -7,6 +7,7 @@
 #include "supervisor/gateway/gateway.h"
 #include "supervisor/gateway/openapi.h"
 #include "supervisor/gateway/state_json.h"
+#include "supervisor/publishing/publishers.h"
 #include "supervisor/schedules.h"
 
 namespace kurultai {
@@ -214,6 +215,8 @@ void Gateway::get_breakers(const std::shared_ptr<Exchange>& exchange, const std:
     add(name, "agent", found == dispatcher_.breakers().end() ? unused : found->second);
   }
   for (const auto& [name, breaker] : dispatcher_.called_breakers()) add(name, "called", breaker);
+  for (const auto& publisher : publishers_.all())
+    add(publisher->config().name, "publisher", publisher->outbox().breaker());
   respond_json(*exchange, 200, to_text({{"breakers", list}}));
 }
 

@@ -90,7 +90,7 @@ TEST_CASE("the schema holds every setting with its default and a description, an
     CHECK(found["default"] == json(setting.print(defaults)));
     CHECK(found["description"].get<std::string>().size() > 10);
   }
-  CHECK(count_settings(whole) == config_settings().size() + 2);  // agents, schedules
+  CHECK(count_settings(whole) == config_settings().size() + 3);  // agents, schedules, publishers
 }
 
 TEST_CASE("the schema holds every setting of an agent") {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "protocol/event_names.h"
 #include "supervisor/task.h"
 
 namespace kurultai::event_filter_test {
@@ -64,7 +65,7 @@ TEST_CASE("types are told apart by commas, and each is known") {
 
 TEST_CASE("all names of events are known") {
   const auto known = [](std::string_view name) {
-    return std::ranges::find(event_names(), name) != event_names().end();
+    return std::ranges::find(event_names, name) != std::end(event_names);
   };
   for (int kind = 0; kind <= static_cast<int>(TaskEvent::Kind::evicted); ++kind)
     CHECK(known(name_of(static_cast<TaskEvent::Kind>(kind))));

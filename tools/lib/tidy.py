@@ -20,7 +20,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build-lint"  # configured, not built
 KNOWN = BUILD / "tidy"
-FOLDERS = ("protocol", "governance", "config", "supervisor", "worker", "tools")
+FOLDERS = ("protocol", "governance", "config", "supervisor", "worker", "publisher", "tools")
 BATCH = 10  # files, as in CMakeLists.txt
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
