@@ -189,6 +189,10 @@ TEST_CASE("every message from an agent comes back from its line as it was") {
   }
 }
 
+TEST_CASE("zero has no sign: a reader would take -0 for a whole number, and write 0") {
+  CHECK(encode(Metric{"n", -0.0, Metric::Kind::gauge}) == encode(Metric{"n", 0.0, Metric::Kind::gauge}));
+}
+
 TEST_CASE("a line of messages with bytes changed, dropped, doubled or cut never does harm") {
   Maker make;
   for (int i = 0; i < 20'000; ++i) {
