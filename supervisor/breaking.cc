@@ -115,11 +115,12 @@ void Dispatcher::on_breaker(Worker& worker, const BreakerRequest& request) {
   }
   const TimePoint now = loop_.now();
   const BreakerCaller caller{worker.id(), request.call};
-  CircuitBreaker* breaker = called_breakers_.get(request.name, now);
+  CircuitBreaker* breaker = called_breakers_.get(request.name, worker.agent().name, now);
   BreakerAnswer answer{.name = request.name, .call = request.call};
   if (breaker == nullptr) {  // a limit of ours must not stop its calls
     answer.note = "not counted: a name has 1 to " + std::to_string(BreakerTable::longest_name) +
-                  " bytes, and there are at most " + std::to_string(BreakerTable::most) + " of them";
+                  " bytes, and there are at most " + std::to_string(BreakerTable::most) + " of them, " +
+                  std::to_string(BreakerTable::most_of_one) + " of one agent";
     if (request.op == Op::acquire) worker.send(answer);
     return;
   }

@@ -151,15 +151,16 @@ class Breakers(E2E):
                          [True, False])
         wait_until(lambda: daemon.run("puppet", ASK + "done(answer['allow'])")["result"], "the probe was given up")
 
-    def test_names_without_end_are_let_through_and_not_counted(self):
-        daemon = self.daemon(settings(circuit_breakers={"failures": 2}))
+    def test_names_without_end_are_let_through_and_not_counted_and_leave_room_for_others(self):
+        daemon = self.daemon(settings({"puppet": puppet(), "other": puppet()}, circuit_breakers={"failures": 2}))
         ask = "about('BREAKER', name={}, op='acquire')\nlong = until('BREAKER')\n"
         fail = "for n in range(300): about('BREAKER', name=f'n{n}', op='failure')\n"
         answers = daemon.run("puppet", ask.format("'x' * 129") + fail + "about('BREAKER', name='n299', op='acquire')\ndone([long, until('BREAKER')])")["result"]
         for answer in answers:
             self.assertTrue(answer["allow"])
-            self.assertEqual(answer["note"], "not counted: a name has 1 to 128 bytes, and there are at most 256 of them")
-        self.assertEqual(len([key for key in self.breakers(daemon) if key[0] == "called"]), 256)
+            self.assertEqual(answer["note"], "not counted: a name has 1 to 128 bytes, and there are at most 256 of them, 64 of one agent")
+        self.assertEqual(len([key for key in self.breakers(daemon) if key[0] == "called"]), 64)
+        self.assertFalse(daemon.run("other", 2 * TELL.format("failure") + ASK + "done(answer['allow'])")["result"])
 
     # ---- agents
 
