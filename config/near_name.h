@@ -16,8 +16,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 std::optional<std::string> near_name(std::string_view word, std::span<const std::string> names);
 
 /// How a message about an unknown key goes on: with the nearest name; with the few that have it for one of
-/// their words
-/// (`workers`: max_workers); or with all `names` when there is neither.
+/// their words (`workers`: max_workers); or with all `names` when there is neither.
 std::string meant_or_known(std::string_view word, std::span<const std::string> names);
 
 }  // namespace kurultai

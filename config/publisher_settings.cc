@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 
 #include "config/near_name.h"
 #include "config/setting_row.h"

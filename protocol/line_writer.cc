@@ -47,8 +47,8 @@ LineWriter& LineWriter::flag(std::string_view name, bool value) {
 
 LineWriter& LineWriter::real(std::string_view name, double value) {
   std::array<char, 32> digits{};
-  const bool is_plain_number =
-      std::isfinite(value) && value != 0;  // -0 would come back as the whole number 0
+  // -0 would come back as the whole number 0.
+  const bool is_plain_number = std::isfinite(value) && value != 0;
   const auto [end, error] =
       std::to_chars(digits.data(), digits.data() + digits.size(), is_plain_number ? value : 0.0);
   return plain(name, {digits.data(), end});

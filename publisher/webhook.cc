@@ -12,8 +12,8 @@ namespace kurultai {
 
 namespace {
 
-constexpr std::size_t longest_answer =
-    65536;  // bytes that are read of one, headers included, and thrown away
+/// Bytes that are read of an answer, headers included, and thrown away.
+constexpr std::size_t longest_answer = 65536;
 
 struct EndEasy {
   void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
@@ -50,7 +50,6 @@ void Webhook::Transfer::prepare(const WebhookSettings& settings) {
   curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, static_cast<long>(settings.timeout.count()));
   curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(settings.connect_timeout.count()));
   curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(h, CURLOPT_DEFAULT_PROTOCOL, "https");
   // OpenSSL knows them, but libcurl sets a file of its own.
   if (const char* folder = std::getenv("SSL_CERT_DIR"); folder != nullptr)
     curl_easy_setopt(h, CURLOPT_CAPATH, folder);
