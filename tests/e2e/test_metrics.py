@@ -21,7 +21,7 @@ except ImportError:
     parse_openmetrics = parse_text = None
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-MOST_CALLED = 256  # breakers that agents may name
+MOST_CALLED = 64  # breakers that one agent may name
 
 
 def program(name):
