@@ -20,11 +20,11 @@ void take_in(LeakPoint& point, const LeakPoint& later) {
 }  // namespace
 
 double LeakSeries::usual_step() const {
-  return readings_ < 2 ? 1.0 : seconds() / static_cast<double>(readings_ - 1);
+  return readings_ < 2 ? 1.0 : time_ / static_cast<double>(readings_ - 1);
 }
 
 bool LeakSeries::has_jumped(double pause) const {
-  return pause < 0 || (readings_ > 1 && pause > longest_pause * usual_step() && pause > seconds());
+  return pause < 0 || (readings_ > 1 && pause > longest_pause * usual_step() && pause > time_);
 }
 
 void LeakSeries::merge_neighbours() {
@@ -36,7 +36,13 @@ void LeakSeries::merge_neighbours() {
   readings_a_point_ *= 2;
 }
 
+void LeakSeries::forget_oldest() {
+  std::shift_left(points_.begin(), points_.end(), 1);
+  --size_;
+}
+
 void LeakSeries::append(double at, double bytes) {
+  while (size_ > 0 && at - points_[0].last > longest_) forget_oldest();
   const LeakPoint reading{at, at, bytes, bytes};
   if (size_ > 0 && in_newest_ < readings_a_point_) {
     take_in(points_[size_ - 1], reading);
@@ -58,6 +64,7 @@ bool LeakSeries::add(double seconds, double bytes) {
       at = newest + usual_step();
       since_jump_ = at - seconds;
     }
+    time_ += at - newest;
   }
   append(at, bytes);
   ++readings_;

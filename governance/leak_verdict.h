@@ -37,6 +37,8 @@ struct LeakRules {
   Bytes critical_mark{512'000'000};
   Bytes cap{};  // 0: none is known
 
+  Bytes at(LeakLevel mark) const { return mark == LeakLevel::critical ? critical_mark : warning_mark; }
+
   // Chosen by cross-validation over tests/leaks/recordings; see the README there.
   double spread = 0.2;        // of its even share that a quarter has to grow by to count as growing
   double quiet_factor = 1.5;  // how much longer than before it may be quiet at the end

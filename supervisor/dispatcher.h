@@ -374,6 +374,7 @@ class Dispatcher : public WorkerListener {
 
   // leaking.cc
   void look_for_leaks(const MemorySnapshot& snapshot);
+  void tell_of_leak(LeakNews news, const LeakSuspected& found, Bytes cap);
 
   // suspending.cc: workers that stand still for a while
   void mark_suspendable(std::vector<Candidate>& running);

@@ -27,6 +27,10 @@ std::string clean(std::string_view text) {
   return line;
 }
 
+std::string process_name(std::string_view worker_id, std::string_view agent) {
+  return worker_id.empty() ? "the supervisor" : fmt::format("worker {} of {}", worker_id, agent);
+}
+
 /// All that happens to a task that does well: not to be put into words where nobody reads it.
 bool is_worth_a_warning(TaskEvent::Kind kind) {
   return kind == TaskEvent::Kind::suspended || kind == TaskEvent::Kind::preempted ||
@@ -121,16 +125,19 @@ void log_event(const Event& event) {
                          body.ratio * 100);
           },
           [](const MemoryWarning& body) {
+            if (body.mark != LeakLevel::none) {
+              spdlog::warn("{} uses {}, over the mark of {} at which a leak is looked for (CWE-401)",
+                           process_name(body.worker_id, body.agent), to_string(body.used),
+                           to_string(body.warning));
+              return;
+            }
             spdlog::warn("worker {} of {} uses {}, over its warning of {} (cap {})", body.worker_id,
                          body.agent, to_string(body.used), to_string(body.warning), to_string(body.limit));
           },
           [](const LeakSuspected& body) {
-            const std::string who = body.worker_id.empty()
-                                        ? "the supervisor"
-                                        : fmt::format("worker {} of {}", body.worker_id, body.agent);
-            spdlog::warn("{} seems to leak (CWE-401): {:.0f} MB an hour, {} now; {}, confidence {:.2f}", who,
-                         body.verdict.growth_per_hour / 1e6, to_string(body.used),
-                         to_string(body.verdict.level), body.verdict.confidence);
+            spdlog::warn("{} seems to leak (CWE-401): {:.0f} MB an hour, {} now; {}, confidence {:.2f}",
+                         process_name(body.worker_id, body.agent), body.verdict.growth_per_hour / 1e6,
+                         to_string(body.used), to_string(body.verdict.level), body.verdict.confidence);
           },
           [&](const ThresholdCrossed& body) {
             spdlog::warn("memory {} {}: {:.1f} % of {} [{}]",

@@ -14,6 +14,8 @@ using nlohmann::json;
 
 namespace {
 
+constexpr const char* leak_weakness = "CWE-401";  // missing release of memory after effective lifetime
+
 std::string_view name(WorkerEvent::Kind kind) {
   switch (kind) {
     case WorkerEvent::Kind::spawned:
@@ -122,11 +124,16 @@ json fields_of(const EventBody& body) {
             return json{{"taskId", event.task.id}, {"agent", event.task.agent}, {"ratio", event.ratio}};
           },
           [](const MemoryWarning& event) {
-            return json{{"workerId", event.worker_id},
-                        {"agent", event.agent},
-                        {"usedBytes", event.used.count},
-                        {"warningBytes", event.warning.count},
-                        {"limitBytes", event.limit.count}};
+            json object = {{"usedBytes", event.used.count}, {"warningBytes", event.warning.count}};
+            if (event.mark != LeakLevel::none) {
+              object["mark"] = to_string(event.mark);
+              object["weakness"] = leak_weakness;
+            }
+            if (event.worker_id.empty()) return object;
+            object["workerId"] = event.worker_id;
+            object["agent"] = event.agent;
+            object["limitBytes"] = event.limit.count;
+            return object;
           },
           [](const LeakSuspected& event) {
             const LeakVerdict& verdict = event.verdict;
@@ -134,7 +141,7 @@ json fields_of(const EventBody& body) {
                            {"usedBytes", event.used.count},
                            {"growthBytesPerHour", std::llround(verdict.growth_per_hour)},
                            {"confidence", verdict.confidence},
-                           {"weakness", "CWE-401"}};  // missing release of memory after effective lifetime
+                           {"weakness", leak_weakness}};
             if (verdict.seconds_to_cap) object["secondsToCap"] = std::llround(*verdict.seconds_to_cap);
             if (event.worker_id.empty()) return object;
             object["workerId"] = event.worker_id;

@@ -64,9 +64,11 @@ struct WorkerEvent {
   Bytes peak{};
 };
 struct MemoryWarning {
-  std::string_view worker_id;
+  std::string_view worker_id;  // empty: the supervisor itself
   std::string_view agent;
   Bytes used, warning, limit;
+  LeakLevel mark =
+      LeakLevel::none;  // of those at which processes are suspected; none: the agent's own warning
 };
 struct LeakSuspected {
   std::string_view worker_id;  // empty: the supervisor itself

@@ -1,5 +1,5 @@
 // The dispatcher's side of leaks: each reading is shown to the watch of its process, and what that has to
-// tell goes out as an event. A worker whose agent wants it is replaced once its tasks have ended.
+// tell goes out as events. A worker whose agent wants it is replaced once its tasks have ended.
 #include "supervisor/dispatcher.h"
 
 namespace kurultai {
@@ -12,16 +12,25 @@ void Dispatcher::look_for_leaks(const MemorySnapshot& snapshot) {
     Worker* worker = pool_.find(named.name);
     if (worker == nullptr || worker->agent().on_leak == OnLeak::ignore) continue;
     if (worker->state() != Worker::State::serving) continue;  // what it needs to start is no leak
-    const auto worse = worker->leak.note(now, interval, named.reading.used, worker->spec().memory_limit);
-    if (!worse) continue;
-    events_.emit(worker->id(), LeakSuspected{worker->id(), worker->agent().name, named.reading.used, *worse});
-    if (worker->agent().on_leak == OnLeak::recycle) {
+    const Bytes cap = worker->spec().memory_limit;
+    const LeakNews news = worker->leak.note(now, interval, named.reading.used, cap);
+    tell_of_leak(news, {worker->id(), worker->agent().name, named.reading.used, worker->leak.verdict()}, cap);
+    if (news.is_worse && worker->agent().on_leak == OnLeak::recycle) {
       worker->retire();
       end_if_retired(*worker);
     }
   }
-  if (const auto worse = own_leak_.note(now, interval, snapshot.supervisor_rss, {}))
-    events_.emit("", LeakSuspected{"", "", snapshot.supervisor_rss, *worse});
+  const LeakNews news = own_leak_.note(now, interval, snapshot.supervisor_rss, {});
+  tell_of_leak(news, {"", "", snapshot.supervisor_rss, own_leak_.verdict()}, {});
+}
+
+void Dispatcher::tell_of_leak(LeakNews news, const LeakSuspected& found, Bytes cap) {
+  if (news.is_at_mark) {
+    const LeakLevel mark = found.verdict.mark;
+    events_.emit(found.worker_id,
+                 MemoryWarning{found.worker_id, found.agent, found.used, LeakRules{}.at(mark), cap, mark});
+  }
+  if (news.is_worse) events_.emit(found.worker_id, found);
 }
 
 }  // namespace kurultai

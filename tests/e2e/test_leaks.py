@@ -39,7 +39,7 @@ class Leaks(E2E):
 
     def test_a_worker_that_leaks_is_told_of_and_replaced_after_its_task(self):
         daemon = self.watched(one=agent(on_leak="recycle"))
-        task = daemon.start("one", {"keep": True, "rounds": 200, "pause": 0.05})
+        task = daemon.start("one", {"keep": True, "rounds": 300, "pause": 0.04})
         event = daemon.wait_event("leakSuspected", agent="one")
         self.assertEqual((event["level"], event["weakness"]), ("critical", "CWE-401"))
         self.assertGreater(event["growthBytesPerHour"], 100e6)
@@ -50,6 +50,9 @@ class Leaks(E2E):
         self.assertRegex(metrics, f'kurultai_leak_growth_bytes_per_hour{{worker="{worker["workerId"]}"}} [1-9]')
         self.assertIn('kurultai_leak_growth_bytes_per_hour{worker="supervisor"} ', metrics)
         wait_until(lambda: daemon.task(task)["state"] == "completed", "it ends well", 60)
+        mark = next(e for e in daemon.events() if e["type"] == "memoryWarning" and e.get("mark") == "warning")
+        self.assertEqual((mark["agent"], mark["warningBytes"], mark["weakness"]), ("one", 256_000_000, "CWE-401"))
+        self.assertGreaterEqual(mark["usedBytes"], mark["warningBytes"])
         daemon.wait_event("workerExited", workerId=worker["workerId"])
         self.assertEqual(daemon.run("one", {"keep": True, "rounds": 0, "pause": 0})["result"], 0)
 

@@ -36,6 +36,24 @@ TEST_CASE("a million readings take the room of 120") {
   CHECK(series.points()[0].last < series.points()[1].first);
 }
 
+TEST_CASE("what is older than the longest time is forgotten") {
+  LeakSeries series(50);
+  for (int i = 0; i < 1000; ++i) {
+    series.add(i, i);
+    REQUIRE(series.points().front().last >= i - 50);
+    REQUIRE(series.points().front().first >= i - 50 - 16);  // no point stands for more
+  }
+  CHECK(series.seconds() == 50);
+  LeakSeries dense(50);
+  for (int i = 0; i < 10'000; ++i) dense.add(i * 0.1, i);
+  CHECK(dense.points().size() > LeakSeries::most_points / 2);
+  CHECK(dense.seconds() >= 50);
+  CHECK(dense.seconds() < 51);
+  CHECK(dense.add(1800, 7));
+  CHECK(dense.points().size() == 1);
+  CHECK(dense.seconds() == 0);
+}
+
 TEST_CASE("what is no reading is left out") {
   LeakSeries series;
   CHECK(series.seconds() == 0);

@@ -27,6 +27,11 @@ class LeakVerdicts(unittest.TestCase):
         print(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def test_few_others_are_suspected_at_any_moment(self):
+        """As a supervisor watches: a leak is believed late, so fewer are found before a recording ends."""
+        done = self.trial("--as-watched", "--at-least", "0.75", "--false-alarms", "0.125", recordings=HELD_OUT)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_the_trial_fails_where_it_falls_short(self):
         self.assertEqual(self.trial("--at-least", "1", "--false-alarms", "0").returncode, 1)
 

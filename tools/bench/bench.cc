@@ -26,7 +26,7 @@
 
 #include "governance/edges.h"
 #include "governance/governor.h"
-#include "governance/leak_verdict.h"
+#include "governance/leak_watch.h"
 #include "protocol/bytes.h"
 #include "supervisor/memory/controller.h"
 #include "tools/bench/child.h"
@@ -404,18 +404,24 @@ void tier_cost() {
   }
 }
 
-// Of series as long as they can be, of a leak, which takes all tests.
+// A look at each, of a life of two days that leaks for its last hour: it takes all tests in all windows.
 void leak_verdicts_time(int rounds) {
-  std::vector<LeakSeries> series(many_workers);
-  for (int i = 0; i < many_workers; ++i) {
-    for (int second = 0; second < 600; ++second)
-      series[i].add(second, 5e7 + second * 1e5 + static_cast<double>((second * 7919 + i) % 1000) * 1e3);
-  }
+  using std::chrono::minutes;
+  constexpr int life = 2 * 24 * 60;
+  const auto bytes = [](int minute) {
+    return Bytes{50'000'000 + std::max(minute - life + 60, 0) * 5'000'000LL + minute * 7919 % 1000 * 1000};
+  };
+  LeakWatch watch;
+  for (int i = 0; i < life; ++i) watch.note(TimePoint(minutes(i)), minutes(1), bytes(i), {});
+  std::vector<LeakWatch> watches(many_workers, watch);
   std::vector<double> times;
-  for (int i = 0; i < rounds; ++i) {
+  for (int i = life; i < life + rounds; ++i) {
     const auto start = Clock::now();
     int leaks = 0;
-    for (const LeakSeries& each : series) leaks += judge_leak(each).level != LeakLevel::none ? 1 : 0;
+    for (LeakWatch& each : watches) {
+      each.note(TimePoint(minutes(i)), minutes(1), bytes(i), {});
+      leaks += each.verdict().level != LeakLevel::none ? 1 : 0;
+    }
     times.push_back(microseconds_since(start));
     if (leaks == 0) give_up("no leak was seen");
   }

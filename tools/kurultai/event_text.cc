@@ -160,15 +160,21 @@ std::string exited(const json& event) {
          peak(event);
 }
 
+/// Events without a worker are of the supervisor itself.
+std::string process_name(const json& event) {
+  return text_field(event, "workerId").empty() ? "the supervisor" : worker_name(event);
+}
+
 std::string warned(const json& event) {
+  if (!text_field(event, "mark").empty())
+    return process_name(event) + " uses " + size_in(event, "usedBytes") + ", more than the " +
+           text_field(event, "mark") + " mark of " + size_in(event, "warningBytes");
   return worker_name(event) + " uses " + size_in(event, "usedBytes") + " of its " +
          size_in(event, "limitBytes") + " cap, more than its warning of " + size_in(event, "warningBytes");
 }
 
 std::string leaks(const json& event) {
-  const bool own = text_field(event, "workerId").empty();
-  return (own ? "the supervisor" : worker_name(event)) +
-         " seems to leak: " + size_in(event, "growthBytesPerHour") + " an hour, " +
+  return process_name(event) + " seems to leak: " + size_in(event, "growthBytesPerHour") + " an hour, " +
          size_in(event, "usedBytes") + " now";
 }
 
