@@ -125,6 +125,10 @@ class Dispatcher : public WorkerListener {
   }
   /// Learned footprints are read from `path`, and kept there. Without it they are forgotten at the end.
   void keep_footprints(const std::string& path);
+  /// Why what was learned cannot be kept; empty: it can.
+  std::string footprint_trouble() const {
+    return footprint_file_ ? footprint_file_->trouble() : std::string();
+  }
   /// Homes and tmps that an earlier supervisor of this state directory has left.
   void remove_old_places() { pool_.remove_old_places(); }
   /// Tasks are kept in `journal`, and those that were in it go on: what waited waits, what ran runs again, or

@@ -139,15 +139,13 @@ void Recorder::write() {
 void Recorder::written(std::uint64_t records) {
   is_writing_ = false;
   given_ = file_->size;
-  const bool failed = !file_->outcome;
-  if (failed) {  // what came meanwhile may speak of what is lost
+  const std::string why = file_->outcome ? "" : file_->outcome.error().message;
+  if (!why.empty()) {  // what came meanwhile may speak of what is lost
     drop(records + std::exchange(waiting_records_, 0));
     waiting_.clear();
   }
-  if (failed != std::exchange(is_in_trouble_, failed)) {
-    log_warning(failed ? "the recording has gaps: " + file_->outcome.error().message
-                       : "the recording goes on: " + file_->path);
-  }
+  if (const std::string before = std::exchange(trouble_, why); before.empty() != why.empty())
+    log_warning(why.empty() ? "the recording goes on: " + file_->path : "the recording has gaps: " + why);
   if (waiting_.empty()) return;
   if (is_closed_ || waiting_.size() >= worth_writing) return write();
   timer_.start(pace);

@@ -33,8 +33,8 @@ class Recorder {
     noted(record.at, before);
   }
 
-  /// The last piece could not be written.
-  bool is_in_trouble() const { return is_in_trouble_; }
+  /// Why the last piece could not be written; empty: it was.
+  const std::string& trouble() const { return trouble_; }
 
   /// The last line, on its way to the disk; nothing is noted any more.
   void close();
@@ -62,7 +62,7 @@ class Recorder {
   std::uint64_t dropped_ = 0;  // since the last one that was kept
   bool is_writing_ = false;
   bool is_closed_ = false;
-  bool is_in_trouble_ = false;
+  std::string trouble_;
 };
 
 }  // namespace kurultai

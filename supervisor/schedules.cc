@@ -183,6 +183,7 @@ void Schedules::answered(const std::string& name, const std::expected<const Task
     entry.state.ended();  // who waits behind it waits for the next moment
     entry.state.refused();
     ++totals_.refused;
+    entry.refusal = answer.error().message;
     if (!std::exchange(entry.is_told, true))
       log_warning("schedule " + name + ": refused: " + answer.error().message);
     return;
@@ -192,7 +193,15 @@ void Schedules::answered(const std::string& name, const std::expected<const Task
   ++entry.started;
   ++totals_.started;
   entry.is_told = false;
+  entry.refusal.clear();
   if (is_final((*answer)->state)) entry.state.ended();
+}
+
+std::string Schedules::trouble() const {
+  for (const auto& [name, entry] : entries_) {
+    if (!entry.refusal.empty()) return name + ": " + entry.refusal;
+  }
+  return {};
 }
 
 /// Acts in a turn of its own: the dispatcher is still in the middle of things.

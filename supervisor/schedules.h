@@ -30,8 +30,9 @@ class Schedules {
     std::string task_id = {};                 // the latest
     std::optional<WallTime> started_at = {};
     std::uint64_t started = 0;
-    bool is_told = false;  // that it cannot start just now: said once in a row
-    bool is_owed = false;  // what it waited for has ended: it is submitted in the next turn
+    bool is_told = false;      // that it cannot start just now: said once in a row
+    std::string refusal = {};  // of the latest that was submitted
+    bool is_owed = false;      // what it waited for has ended: it is submitted in the next turn
   };
 
   /// Of all moments since the supervisor began, those of schedules that a reload has taken away too.
@@ -51,6 +52,8 @@ class Schedules {
 
   const std::map<std::string, Entry>& entries() const { return entries_; }
   const Totals& totals() const { return totals_; }
+  /// Why the latest task of a schedule was refused; empty: none was.
+  std::string trouble() const;
   /// When it comes next, jitter included.
   WallTime next_of(const Entry& entry) const;
 

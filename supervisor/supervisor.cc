@@ -185,6 +185,14 @@ class Supervisor {
     return to_string(now.used) + " of " + to_string(now.budget) + " are used";
   }
 
+  /// Where a group was asked for by its name, rlimits are not what was asked for.
+  std::string weaker_guarantee() const {
+    const std::string& parent = config_->memory.cgroup_parent;
+    if (parent == "self" || controller_.guarantee() != Guarantee::rlimit) return {};
+    return "no memory group can be had in memory.cgroup_parent, " + parent +
+           ": caps are held by rlimits and readings alone; see kurultai doctor";
+  }
+
   ConfigResult<ConfigChange> reload() {
     auto fresh = read_config_();
     if (!fresh) return std::unexpected(fresh.error());
@@ -214,6 +222,11 @@ class Supervisor {
       health_.note(part, why.empty() ? "" : what + why, now);
     };
     note("memory", "memory cannot be read: ", monitor_.trouble());
+    note("guarantee", "", weaker_guarantee());
+    note("governance", "",
+         config_->flags.memory_governance
+             ? ""
+             : "FF_MEMORY_GOVERNANCE is off: nobody gives way before the machine runs out of memory");
     note("budget", "more than the budget: ", over_budget());
     note("machine", "", short_machine());
     note("workers", "", dispatcher_.trouble());
@@ -224,6 +237,9 @@ class Supervisor {
              : "the guardian has ended: nobody would end the workers of a supervisor that is killed");
     note("logs", "logs of tasks cannot be written down: ", dispatcher_.logs().trouble());
     note("publishers", "events are not delivered: ", publishers_.trouble());
+    note("footprints", "what was learned of tasks is not kept: ", dispatcher_.footprint_trouble());
+    note("schedules", "a task of a schedule was refused: ", schedules_.trouble());
+    if (recorder_ != nullptr) note("recording", "the recording has gaps: ", recorder_->trouble());
     if (journal_ != nullptr) note("journal", "tasks cannot be written down: ", journal_->trouble());
     return health_;
   }

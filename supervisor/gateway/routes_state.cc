@@ -137,7 +137,9 @@ void Gateway::get_health(const std::shared_ptr<Exchange>& exchange, const std::s
     health["listen"] = address();
     health["tokenFile"] = settings_.token_file.empty() ? json() : json(settings_.token_file);
   }
-  respond_json(*exchange, 200, to_text(health));
+  // Without readings nobody can be made to give way: it is not able to do what it is for.
+  const bool is_able = monitor_.trouble().empty();
+  respond_json(*exchange, is_able ? 200 : 503, to_text(health));
 }
 
 void Gateway::get_ready(const std::shared_ptr<Exchange>& exchange, const std::string&) {

@@ -54,7 +54,8 @@ void FootprintFile::write() {
 
 void FootprintFile::written(const Result<void>& outcome) {
   writing_ = false;
-  if (!outcome) log_warning("what was learned of footprints is not kept: " + outcome.error().message);
+  trouble_ = outcome ? "" : outcome.error().message;
+  if (!outcome) log_warning("what was learned of footprints is not kept: " + trouble_);
   if (dirty_ && on_settled_) return write();
   if (dirty_) return timer_.start(write_pace);
   if (const auto done = std::exchange(on_settled_, nullptr)) done();

@@ -21,6 +21,8 @@ class FootprintFile {
 
   /// There is something new: it is written in at most half a minute.
   void changed();
+  /// Why the newest could not be written; empty: it was, or will be.
+  const std::string& trouble() const { return trouble_; }
   /// Whether all is written, or could not be.
   bool is_settled() const { return !dirty_ && !writing_; }
   /// Writes what is new now; calls back once all is settled.
@@ -36,6 +38,7 @@ class FootprintFile {
   uv::Timer timer_;
   bool dirty_ = false;
   bool writing_ = false;
+  std::string trouble_;
   std::function<void()> on_settled_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

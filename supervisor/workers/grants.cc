@@ -17,7 +17,8 @@ constexpr Bytes noise = mebibytes(1);  // charges are made in batches; less is n
 constexpr Duration waiting_pace{5};
 constexpr Duration still_pace{1000};
 constexpr Duration return_time{10'000};
-constexpr Duration refused_long{1000};  // EBUSY passes with the next look
+constexpr Duration refused_long{1000};    // EBUSY passes with the next look
+constexpr Duration starving_long{10000};  // who gives way may take his grace for it
 
 Bytes needed_for_start(const Worker& worker) {
   return worker.state() == Worker::State::starting ? std::min(start_room, worker.spec().memory_limit)
@@ -90,7 +91,9 @@ void Grants::look() {
   if (needed || waiting_ || is_overdrawn()) share();
   waiting_ = any_waits();
   // What could not be written is tried again, and nobody has to give way for it.
-  starving_ = waiting_ && unheld().count <= noise.count * std::ssize(held_);
+  const bool starves = waiting_ && unheld().count <= noise.count * std::ssize(held_);
+  if (starves && !starving_) starving_since_ = loop_.now();
+  starving_ = starves;
   schedule();
   if (starving_) starved_();
 }
@@ -144,6 +147,9 @@ std::string Grants::trouble() const {
     if (held.refused_since && loop_.now() >= *held.refused_since + refused_long)
       return "the edge of worker " + held.worker->id() + " cannot be moved: " + held.refusal;
   }
+  if (starving_ && loop_.now() >= starving_since_ + starving_long)
+    return "workers wait for memory, and nobody who may give way has any: raise memory.budget, or cancel a "
+           "task";
   return {};
 }
 

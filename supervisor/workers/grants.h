@@ -43,7 +43,8 @@ class Grants {
   /// Something waits at the edge of a worker, or memory has come back.
   void look();
   bool starving() const { return starving_; }
-  /// Empty unless the kernel has refused a worker's edge for a while; then what it says.
+  /// Empty unless the kernel has refused a worker's edge for a while, then what it says, or nobody has given
+  /// way to those who wait.
   std::string trouble() const;
   /// More is held than there is, since the total was lowered: that is taken back as it is not used.
   bool is_overdrawn() const { return unheld() < Bytes{}; }
@@ -81,6 +82,7 @@ class Grants {
   Bytes stray_;
   bool waiting_ = false;   // somebody does, at his edge
   bool starving_ = false;  // and there is nothing to give
+  TimePoint starving_since_ = {};
 };
 
 }  // namespace kurultai

@@ -132,6 +132,11 @@ class LevelE2E(harness.E2E):
     def level_env(self):
         return {PARENT_VARIABLE: NO_SUCH_PARENT} if self.level == "rlimit" else {}
 
+    def is_well(self, daemon):
+        """Nothing is degraded, but that no group can be had where one is asked for, where that is so on purpose."""
+        parts = daemon.get("/health").json["parts"]
+        return {one["part"] for one in parts if one["status"] != "ok"} == ({"guarantee"} if self.level == "rlimit" else set())
+
     def _close(self, daemon):
         """Ends what still runs first: a drain would wait for it."""
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):

@@ -80,7 +80,7 @@ class Caps(LevelE2E):
         failed = daemon.run("leak")
         self.fails_for_its_memory(daemon, failed)
         self.assertEqual(daemon.run("neighbour")["result"], before, "the neighbour is the same process as before")
-        self.assertEqual(daemon.get("/health").json["status"], "ok")
+        self.assertTrue(self.is_well(daemon))
         finished = daemon.metric("kurultai_tasks_finished_total", agent="leak", state="failed", reason=failed["error"]["reason"])
         self.assertEqual(finished, 1)
         return daemon

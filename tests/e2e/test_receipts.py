@@ -95,7 +95,7 @@ class Chaos(LevelE2E):
         else:
             self.fail(f"too little went wrong for a test of it: {actions}")
         self.decided_again(receipts)
-        self.assertEqual(daemon.get("/health").json["status"], "ok")
+        self.assertTrue(self.is_well(daemon))
 
     def receipts_of(self, daemon, tasks):
         """All that are made until the tasks have ended."""

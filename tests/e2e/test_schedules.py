@@ -22,6 +22,9 @@ class Schedules(E2E):
             daemon.request("POST", "/v1/drain?timeout=0s")  # nobody waits for what runs for ever
         super()._close(daemon)
 
+    def trouble(self, daemon):
+        return next(one for one in daemon.get("/health").json["parts"] if one["part"] == "schedules").get("trouble")
+
     def entry(self, daemon, name="beat"):
         return next(one for one in daemon.get("/v1/schedules").json["schedules"] if one["name"] == name)
 
@@ -73,12 +76,14 @@ class Schedules(E2E):
         daemon = self.daemon(config)
         self.wait_entry(daemon, "two are refused", lambda one: one["refused"] >= 2)
         self.assertEqual(daemon.log_text().count("schedule beat: refused: the queue"), 1)
+        self.assertRegex(self.trouble(daemon), "^a task of a schedule was refused: beat: the queue ")
         config["queue"] = {}
         config["schedules"] = [{"agent": "beat", "name": "other", "every": "100ms"}]
         daemon.write_config(config)
         self.assertIn("schedules", daemon.request("POST", "/v1/reload").json["live"])
         self.wait_entry(daemon, "the other comes", lambda one: one["started"] >= 2, "other")
         self.assertEqual([one["name"] for one in daemon.get("/v1/schedules").json["schedules"]], ["other"])
+        self.assertIsNone(self.trouble(daemon))
 
     def test_what_an_earlier_supervisor_started_counts_as_running(self):
         schedules = [{"agent": "beat", "every": "200ms"}]

@@ -256,6 +256,7 @@ class Crossings(Governed):
         for name in names:
             for direction in ("up", "down"):
                 self.assertEqual(self.crossings(daemon, name, direction), 1, (name, direction))
+        self.assertRegex(" ".join(daemon.get("/health").json["troubles"]), "FF_MEMORY_GOVERNANCE is off: nobody gives way")
         task.end()
 
 

@@ -160,7 +160,7 @@ TEST_CASE("on a disk that is full records are lost and counted, and lines stay w
   {
     const FullDisk full(1000);
     for (int i = 0; i < 5000; ++i) recording.note_one();
-    recording.run_while([&] { return !recording.recorder->is_in_trouble(); });
+    recording.run_while([&] { return recording.recorder->trouble().empty(); });
     CHECK(recording.letters().empty());
   }
   recording.note_one();
