@@ -56,4 +56,8 @@ std::optional<FailReason> parse_fail_reason(std::string_view text) {
   return parse_word<FailReason>(fail_reasons, text);
 }
 
+std::optional<Guarantee> parse_guarantee(std::string_view text) {
+  return parse_word<Guarantee>(guarantees, text);
+}
+
 }  // namespace kurultai

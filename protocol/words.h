@@ -35,7 +35,7 @@ enum class FailReason : std::uint8_t {
   supervisor_restart
 };
 
-/// What the machine lets Kurultai promise about memory; see README, "Guarantee levels".
+/// What the machine lets Kurultai promise about memory, the most first; see README, "Guarantee levels".
 enum class Guarantee : std::uint8_t { cgroup2, cgroup1, rlimit };
 
 std::string_view to_string(Priority priority);
@@ -47,5 +47,6 @@ std::string_view to_string(Guarantee guarantee);
 std::optional<Priority> parse_priority(std::string_view text);
 std::optional<TaskState> parse_task_state(std::string_view text);
 std::optional<FailReason> parse_fail_reason(std::string_view text);
+std::optional<Guarantee> parse_guarantee(std::string_view text);
 
 }  // namespace kurultai

@@ -247,7 +247,7 @@ int supervise(const Options& options, Config config) {
 int see_doctor(const Options& options, const Config& config) {
   ::umask(077);
   const MachineFacts facts = examine(config, options.state_dir);
-  const std::vector<Check> checks = diagnose(facts, config);
+  const std::vector<Check> checks = diagnose(facts, config, options.required);
   std::fputs(options.json ? (to_json(checks, facts.guarantee) + "\n").c_str() : to_report(checks).c_str(),
              stdout);
   if (std::fflush(stdout) != 0)

@@ -18,7 +18,7 @@ constexpr std::string_view help = R"(kurultaid: runs agents in memory-capped wor
 
   kurultaid [--config FILE] [--listen HOST:PORT|none] [--socket PATH] [--state-dir DIR] [--log-level LEVEL] [--check]
             [--record FILE [--record-limit SIZE]]
-  kurultaid --doctor [--json] [--config FILE] [--state-dir DIR]
+  kurultaid --doctor [--require cgroup2|cgroup1|rlimit] [--json] [--config FILE] [--state-dir DIR]
 
   --config FILE      memory.yaml; without it ./config/memory.yaml, $XDG_CONFIG_HOME/kurultai/memory.yaml or
                      /etc/kurultai/memory.yaml, whichever exists first
@@ -32,6 +32,7 @@ constexpr std::string_view help = R"(kurultaid: runs agents in memory-capped wor
   --check            checks the configuration, says every mistake, and leaves (status 2 if there is any)
   --doctor           says what this machine can guarantee and what to change (status 1 if something will not work
                      as configured); --json for programs
+  --require LEVEL    a guarantee below cgroup2, cgroup1 or rlimit is one of the things that will not work
   --private          for `kurultai run`: ends with its standard input and removes its state directory
 
 Example: kurultaid --config config/memory.yaml --log-level debug
@@ -67,13 +68,14 @@ Result<Bytes> record_limit(const char* text) {
 }  // namespace
 
 Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv) {
-  static const std::array<option, 15> known = {{{"config", required_argument, nullptr, 'c'},
+  static const std::array<option, 16> known = {{{"config", required_argument, nullptr, 'c'},
                                                 {"listen", required_argument, nullptr, 'l'},
                                                 {"socket", required_argument, nullptr, 's'},
                                                 {"state-dir", required_argument, nullptr, 'd'},
                                                 {"log-level", required_argument, nullptr, 'v'},
                                                 {"check", no_argument, nullptr, 'n'},
                                                 {"doctor", no_argument, nullptr, 'D'},
+                                                {"require", required_argument, nullptr, 'q'},
                                                 {"json", no_argument, nullptr, 'j'},
                                                 {"private", no_argument, nullptr, 'p'},
                                                 {"record", required_argument, nullptr, 'r'},
@@ -82,6 +84,7 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
                                                 {"version", no_argument, nullptr, 'V'},
                                                 {nullptr, 0, nullptr, 0}}};
   Options options;
+  bool requires_level = false;
   opterr = 0;
   for (int letter = 0; (letter = ::getopt_long(argc, argv, ":", known.data(), nullptr)) != -1;) {
     switch (letter) {
@@ -106,6 +109,15 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
       case 'D':
         options.doctor = true;
         break;
+      case 'q': {
+        const auto required = parse_guarantee(optarg);
+        if (!required)
+          return failure("--require " + std::string(optarg) +
+                         ": cgroup2, cgroup1 or rlimit; see kurultaid --help");
+        options.required = *required;
+        requires_level = true;
+        break;
+      }
       case 'j':
         options.json = true;
         break;
@@ -134,6 +146,7 @@ Result<std::variant<Options, PrintAndLeave>> parse_options(int argc, char** argv
   if (optind < argc)
     return failure(std::string(argv[optind]) + ": kurultaid takes options only; see kurultaid --help");
   if (options.json && !options.doctor) return failure("--json goes with --doctor; see kurultaid --help");
+  if (requires_level && !options.doctor) return failure("--require goes with --doctor; see kurultaid --help");
   if (!options.record.empty() && options.doctor)
     return failure("--record does not go with --doctor; see kurultaid --help");
   if (options.config.empty()) options.config = find_config(process_environment()).value_or("");

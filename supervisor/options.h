@@ -16,8 +16,9 @@ struct Options {
   std::string state_dir;
   std::string log_level = "info";
   bool check = false;
-  bool doctor = false;  // says what this machine can guarantee, and leaves
-  bool json = false;    // what it says
+  bool doctor = false;                     // says what this machine can guarantee, and leaves
+  Guarantee required = Guarantee::rlimit;  // or else the doctor's status is 1
+  bool json = false;                       // what it says
   /// The supervisor of one `kurultai run`: ends when its stdin does and removes its state directory.
   bool is_private = false;
   std::string record;  // what policies see and decide is recorded there; empty: nowhere

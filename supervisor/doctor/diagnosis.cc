@@ -7,13 +7,24 @@ namespace kurultai {
 
 namespace {
 
-Check caps(const MachineFacts& facts) {
+Check caps(const MachineFacts& facts, const Config& config, Guarantee required) {
   const std::string found = std::string(to_string(facts.guarantee)) + ": " + facts.explanation;
+  const std::string advice =
+      facts.guarantee == Guarantee::rlimit
+          ? "a cap holds for each process by itself, and what an agent's processes use together is only "
+            "watched; start kurultaid as root, or as a systemd service with Delegate=memory pids"
+          : "";
+  if (facts.guarantee > required) {
+    return {"memory caps", CheckStatus::problem,
+            found + "; " + std::string(to_string(required)) + " is required",
+            advice.empty() ? "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)" : advice};
+  }
   if (facts.guarantee != Guarantee::rlimit) return {"memory caps", CheckStatus::good, found, ""};
-  return {
-      "memory caps", CheckStatus::warning, found,
-      "a cap holds for each process by itself, and what an agent's processes use together is only watched; "
-      "start kurultaid as root, or as a systemd service with Delegate=memory pids"};
+  const std::string& parent = config.memory.cgroup_parent;
+  if (parent != "self")
+    return {"memory caps", CheckStatus::problem, found,
+            "memory.cgroup_parent asks for groups in " + parent + "; " + advice};
+  return {"memory caps", CheckStatus::warning, found, advice};
 }
 
 Check budget(const MachineFacts& facts, const Config& config) {
@@ -200,8 +211,8 @@ std::string_view to_string(CheckStatus status) {
   return "";
 }
 
-std::vector<Check> diagnose(const MachineFacts& facts, const Config& config) {
-  return {caps(facts),
+std::vector<Check> diagnose(const MachineFacts& facts, const Config& config, Guarantee required) {
+  return {caps(facts, config, required),
           budget(facts, config),
           swap(facts),
           pressure(facts),

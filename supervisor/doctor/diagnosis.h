@@ -21,7 +21,9 @@ struct Check {
   std::string advice;  // empty: nothing to change
 };
 
-std::vector<Check> diagnose(const MachineFacts& facts, const Config& config);
+/// `required`: a machine that guarantees less has a problem.
+std::vector<Check> diagnose(const MachineFacts& facts, const Config& config,
+                            Guarantee required = Guarantee::rlimit);
 
 /// The worst of them.
 CheckStatus worst(const std::vector<Check>& checks);

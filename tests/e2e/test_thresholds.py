@@ -464,7 +464,7 @@ class GivingWay(Governed):
             one.end()
         for one in (greedy, task):
             self.assertEqual(daemon.wait_state(one.id, "completed", "failed")["state"], "completed")
-        self.assertEqual(daemon.get("/health").json["status"], "ok")
+        self.assertTrue(self.is_well(daemon))
 
 
 @with_cgroups

@@ -122,6 +122,35 @@ TEST_CASE("each thing that is amiss is said with what to change") {
   }
 }
 
+TEST_CASE("what is required of a machine is a problem where it guarantees less") {
+  struct Case {
+    Guarantee found, required;
+    CheckStatus status;
+  };
+  for (const Case& each : {Case{Guarantee::cgroup2, Guarantee::cgroup2, CheckStatus::good},
+                           Case{Guarantee::cgroup2, Guarantee::cgroup1, CheckStatus::good},
+                           Case{Guarantee::cgroup1, Guarantee::cgroup2, CheckStatus::problem},
+                           Case{Guarantee::cgroup1, Guarantee::rlimit, CheckStatus::good},
+                           Case{Guarantee::rlimit, Guarantee::cgroup1, CheckStatus::problem},
+                           Case{Guarantee::rlimit, Guarantee::rlimit, CheckStatus::warning}}) {
+    MachineFacts facts = good_machine();
+    facts.guarantee = each.found;
+    const auto checks = diagnose(facts, Config(), each.required);
+    CHECK(worst(checks) == each.status);
+    CHECK(checks.front().advice.empty() == (each.status == CheckStatus::good));
+  }
+}
+
+TEST_CASE("a group that is asked for by name and cannot be had is a problem") {
+  MachineFacts facts = good_machine();
+  facts.guarantee = Guarantee::rlimit;
+  Config config;
+  config.memory.cgroup_parent = "/agents";
+  const Check check = check_of(facts, config, "memory caps");
+  CHECK(check.status == CheckStatus::problem);
+  CHECK(check.advice.starts_with("memory.cgroup_parent asks for groups in /agents; "));
+}
+
 TEST_CASE("what a machine may lack without harm is said and is good") {
   MachineFacts facts = good_machine();
   facts.pressure = false;
