@@ -6,6 +6,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/error.h"
+#include "protocol/words.h"
 
 namespace kurultai {
 
