@@ -409,7 +409,7 @@ void leak_verdicts_time(int rounds) {
   using std::chrono::minutes;
   constexpr int life = 2 * 24 * 60;
   const auto bytes = [](int minute) {
-    return Bytes{50'000'000 + std::max(minute - life + 60, 0) * 5'000'000LL + minute * 7919 % 1000 * 1000};
+    return Bytes{50'000'000 + std::max(minute - life + 60, 0) * 5'000'000LL + minute * 7919 % 1000 * 1000LL};
   };
   LeakWatch watch;
   for (int i = 0; i < life; ++i) watch.note(TimePoint(minutes(i)), minutes(1), bytes(i), {});
