@@ -2,6 +2,7 @@
 """GET /: the page as any client gets it, and what it does in a real browser."""
 import base64
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -215,6 +216,17 @@ class Shown(E2E):
         again.request("POST", "/v1/drain")
         self.assertEqual(again.process.wait(20 * harness.PATIENCE), 0)
         page.wait_text("#state", "has drained its tasks and ended")
+
+    def test_a_supervisor_that_is_not_able_says_so_with_503_and_is_not_taken_for_gone(self):
+        daemon = self.start()
+        page = self.open(daemon)
+        page.wait_text("#state", "The supervisor is well.")
+        health = {**daemon.get("/health").json, "status": "degraded", "troubles": ["memory cannot be read: no such luck"]}
+        page.value("globalThis.fetch = ((real, said) => (path, options) => path === '/health'"
+                   " ? Promise.resolve(new Response(said, {status: 503})) : real(path, options))"
+                   f"(fetch, {json.dumps(json.dumps(health))}), 0")
+        page.wait_text("#state", "The supervisor is degraded: memory cannot be read: no such luck", timeout=20)
+        page.wait_text("#tasks", daemon.run("puppet")["taskId"])  # the rest goes on
 
     def test_it_takes_a_flood_of_events_in_its_stride(self):
         daemon = self.start(settings(queue={"max_depth": 1000, "limits": {"normal": 1000}}))
