@@ -39,7 +39,7 @@ class Leaks(E2E):
 
     def test_a_worker_that_leaks_is_told_of_and_replaced_after_its_task(self):
         daemon = self.watched(one=agent(on_leak="recycle"))
-        task = daemon.start("one", {"keep": True, "rounds": 300, "pause": 0.04})
+        task = daemon.start("one", {"keep": True, "rounds": 300, "pause": 0.06})
         event = daemon.wait_event("leakSuspected", agent="one")
         self.assertEqual((event["level"], event["weakness"]), ("critical", "CWE-401"))
         self.assertGreater(event["growthBytesPerHour"], 100e6)
