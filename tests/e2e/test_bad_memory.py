@@ -453,6 +453,8 @@ class Exhausted(Misbehaving):
         return daemon
 
     def test_that_they_wait_is_told_until_one_of_them_has_ended(self):
+        if self.level == "cgroup2":
+            self.skipTest("version 2 slows them down and stops nobody: they come to the backstop, and the kernel takes one")
         daemon = self.exhausted()
         def waits():
             return "workers wait for memory, and nobody" in self.troubles(daemon)
