@@ -114,7 +114,9 @@ bool Kurultaid::answers() const {
 }
 
 void Kurultaid::configure(const std::string& config) const {
-  std::ofstream(directory_ + "/memory.yaml") << config;
+  const std::string file = directory_ + "/memory.yaml";
+  std::ofstream(file + ".new") << config;
+  std::filesystem::rename(file + ".new", file);
 }
 
 std::string Kurultaid::instance() const {

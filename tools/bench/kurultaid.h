@@ -31,7 +31,8 @@ class Kurultaid {
   /// Ends it in its own way, and waits; then nothing but `directory` is left of it.
   void end();
 
-  /// Writes another configuration, for a reload.
+  /// Another configuration, for a reload. It takes the place of the one before whole: a supervisor that
+  /// starts may be reading it.
   void configure(const std::string& config) const;
   pid_t pid() const { return pid_; }
   const std::string& directory() const { return directory_; }
